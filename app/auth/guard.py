@@ -1,0 +1,82 @@
+"""The door of every route that is not public: a good bearer token, or 401 (RFC 6750)."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from flask import request
+
+from app.auth import services, tokens
+from app.auth.models import Actor
+from app.auth.tokens import Claims, TokenType
+from app.errors import (
+    AuthenticationRequired,
+    FreshTokenRequired,
+    InvalidToken,
+    TokenExpired,
+    TokenRevoked,
+    WrongTokenType,
+)
+from app.http.promises import SecurityScheme, View, promise
+
+SCHEMES: Mapping[TokenType, SecurityScheme] = {
+    "access": SecurityScheme("accessToken", "The access token that login and refresh give."),
+    "refresh": SecurityScheme("refreshToken", "The refresh token that came last."),
+}
+REFUSALS = (AuthenticationRequired, InvalidToken, TokenExpired, TokenRevoked, WrongTokenType)
+
+
+def bearer_token() -> str:
+    """Return the token that the request carries.
+
+    Raises AuthenticationRequired where there is none, InvalidToken where there is not just one.
+    """
+    header = request.environ.get("HTTP_AUTHORIZATION")
+    if not header:
+        raise AuthenticationRequired
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise AuthenticationRequired
+    # Two headers arrive joined by a comma, which no token holds.
+    if not token or " " in token or "," in token or not token.isascii():
+        raise InvalidToken
+    return str(token)
+
+
+def _claims(*types: TokenType) -> Claims:
+    claims = tokens.read(bearer_token())
+    if claims.type not in types:
+        raise WrongTokenType
+    return claims
+
+
+def requires_token(
+    *, fresh: bool = False, types: tuple[TokenType, ...] = ("access",)
+) -> Callable[[View], View]:
+    """Let a view run only for a live session; it gets the Actor first.
+
+    With ``fresh``, the password must have been proved for the very token.
+    """
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            actor: Actor = services.authenticate(_claims(*types))
+            if fresh and not actor.fresh:
+                raise FreshTokenRequired
+            return view(actor, *args, **kwargs)
+
+        problems = (*REFUSALS, FreshTokenRequired) if fresh else REFUSALS
+        return promise(guarded, *problems, tokens=tuple(SCHEMES[type_] for type_ in types))
+
+    return decorator
+
+
+def requires_refresh_token(view: View) -> View:
+    """Let a view run only with a refresh token; it gets the Claims, and its service judges them."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        return view(_claims("refresh"), *args, **kwargs)
+
+    return promise(guarded, *REFUSALS, tokens=(SCHEMES["refresh"],))

@@ -1,0 +1,353 @@
+"""The rules of accounts and of the sessions that they open."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.exc import IntegrityError
+
+from app import clock
+from app.auth import passwords, policy, tokens
+from app.auth.models import Actor, Role, Session, User, identity_key
+from app.auth.schemas import SESSION
+from app.auth.tokens import Claims, Pair
+from app.database import violated_constraint
+from app.errors import (
+    Conflict,
+    FreshTokenRequired,
+    InvalidCredentials,
+    NotFound,
+    TokenReused,
+    TokenRevoked,
+    ValidationFailed,
+)
+from app.extensions import db
+from app.http.pages import Listing, Page
+from app.transactions import commit
+
+# How long a client that lost the answer may ask again with the token that it just spent.
+LEEWAY = timedelta(seconds=10)
+
+
+class Login(NamedTuple):
+    """What a login gives: tokens, and whose they are."""
+
+    pair: Pair
+    user: User
+
+
+SESSION_AND_USER = (
+    select(Session.user_id, Session.expires_at, User.role, User.time_zone)
+    .join_from(Session, User)
+    .where(Session.id == bindparam("session_id"))
+)
+
+
+def authenticate(claims: Claims) -> Actor:
+    """Return whom a token acts for. Raises TokenRevoked when its session is over."""
+    found = db.session.execute(SESSION_AND_USER, {"session_id": claims.session_id}).first()
+    if found is None or found.user_id != claims.user_id or found.expires_at <= clock.now():
+        raise TokenRevoked
+    return Actor(found.user_id, found.role, found.time_zone, claims.session_id, claims.fresh)
+
+
+def register(
+    *, username: str, email: str, password: str, role: Role = Role.user, time_zone: str = "UTC"
+) -> User:
+    """Open an account.
+
+    Raises ValidationFailed for a password that is easily guessed, Conflict for a name or an address
+    that is taken.
+    """
+    now = clock.now()
+    user = User(
+        username=username,
+        email=email,
+        email_verified=False,
+        role=role,
+        time_zone=time_zone,
+        created_at=now,
+        updated_at=now,
+    )
+    user.password_hash = _hash_new(password, user, "/password")
+    db.session.add(user)
+    _flush_unique()
+    return commit(user)
+
+
+def log_in(
+    *,
+    username: str | None = None,
+    email: str | None = None,
+    password: str,
+    ip_address: str | None,
+    user_agent: str | None,
+) -> Login:
+    """Open a session. Raises InvalidCredentials, as slowly for an unknown account as a known."""
+    user = _by_identity(username, email)
+    password = passwords.normalise(password)
+    proved = passwords.verify(password, user.password_hash if user else None)
+    if user is None or not proved:
+        raise InvalidCredentials
+    _require_unchanged_password(user)
+    if passwords.outdated(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+    now = clock.now()
+    session = Session(
+        id=secrets.token_hex(16),
+        user_id=user.id,
+        refresh_id=secrets.token_hex(16),
+        refreshed_at=now,
+        refreshed_before=now,
+        ip_address=ip_address,
+        user_agent=user_agent,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + tokens.session_lifetime(),
+    )
+    db.session.add(session)
+    pair = _pair(session, now, fresh=True)
+    return commit(Login(pair, user))
+
+
+def refresh(claims: Claims) -> Pair:
+    """Spend a refresh token for a new pair.
+
+    A token that was just spent may be spent again for LEEWAY; presented later it was stolen, and
+    ends the session (RFC 9700, 4.14.2). Raises TokenRevoked or TokenReused.
+    """
+    session = _locked_session(claims)
+    now = clock.now()
+    if session is None or session.expires_at <= now:
+        raise TokenRevoked
+    if claims.token_id == session.refresh_id:
+        session.spent_id = session.refresh_id
+        session.refreshed_before, session.refreshed_at = session.refreshed_at, now
+    elif now - _spent_at(session, claims) > LEEWAY:
+        db.session.delete(session)
+        commit()
+        raise TokenReused
+    elif claims.token_id != session.spent_id:
+        raise TokenReused
+    session.refresh_id = secrets.token_hex(16)
+    session.last_used_at = now
+    pair = _pair(session, now, fresh=False)
+    return commit(pair)
+
+
+def reauthenticate(actor: Actor, *, password: str) -> Pair:
+    """Prove the password anew for a fresh access token. Raises InvalidCredentials."""
+    _prove(_own(actor), password)
+    return tokens.issue_access(actor.id, actor.session_id, fresh=True)
+
+
+def log_out(actor: Actor) -> None:
+    """End the session that the caller came with."""
+    end_session(actor, actor.session_id)
+
+
+SESSIONS = Listing(
+    name="sessions",
+    schema=SESSION,
+    row_id=Session.id,
+    scope=policy.live_sessions_of(bindparam("user_id"), bindparam("now"), bindparam("idle_since")),
+    sorts={"created_at": Session.created_at},
+    filters={},
+)
+
+
+def list_sessions(actor: Actor, *, limit: int, cursor: str | None) -> Page:
+    """Return the caller's sessions, the newest first."""
+    now = clock.now()
+    page = SESSIONS.page(
+        values={
+            "user_id": actor.id,
+            "now": now,
+            "idle_since": now - tokens.idle_lifetime(),
+        },
+        sort="-created_at",
+        limit=limit,
+        cursor=cursor,
+        bound_to=actor.id,
+    )
+    for row in page.rows:
+        row["current"] = row["id"] == actor.session_id
+    return page
+
+
+def end_session(actor: Actor, session_id: str) -> None:
+    """End one of the caller's sessions. Raises NotFound."""
+    ended = db.session.scalar(
+        delete(Session)
+        .where(Session.id == session_id, policy.own_session(actor))
+        .returning(Session.id)
+        .execution_options(synchronize_session=False)
+    )
+    if ended is None:
+        raise NotFound
+    commit()
+
+
+def end_other_sessions(actor: Actor) -> None:
+    """End all of the caller's sessions but the one that it came with."""
+    _end_others(actor)
+    commit()
+
+
+def get_account(actor: Actor) -> User:
+    """Return the caller's account."""
+    return _own(actor)
+
+
+def change_account(actor: Actor, changes: Mapping[str, Any]) -> User:
+    """Apply ``changes`` to the caller's account.
+
+    Raises FreshTokenRequired for a change of address with a token that is not fresh, Conflict for a
+    name or an address that is taken.
+    """
+    if "email" in changes and not actor.fresh:
+        raise FreshTokenRequired
+    user = _own(actor, lock=True)
+    changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
+    if "email" in changed:
+        user.email_verified = False
+    for name, value in changed.items():
+        setattr(user, name, value)
+    if changed:
+        user.updated_at = clock.now()
+        _flush_unique()
+    return commit(user)
+
+
+def delete_account(actor: Actor) -> None:
+    """Delete the caller's account and all that is its own. Raises Conflict for the last admin."""
+    if actor.is_admin:
+        _keep_one_admin(actor)
+    db.session.execute(
+        delete(User).where(User.id == actor.id).execution_options(synchronize_session=False)
+    )
+    commit()
+
+
+def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
+    """Set a new password, and end every session but this.
+
+    Raises InvalidCredentials for a wrong current one, ValidationFailed for one easily guessed.
+    """
+    user = _own(actor)
+    _prove(user, current_password)
+    new_hash = _hash_new(new_password, user, "/new_password")
+    _require_unchanged_password(user)
+    user.password_hash = new_hash
+    user.updated_at = clock.now()
+    _end_others(actor)
+    commit()
+
+
+def list_users() -> list[User]:
+    """Return every account, for the operator."""
+    return list(db.session.scalars(select(User).order_by(User.id)))
+
+
+def _own(actor: Actor, *, lock: bool = False) -> User:
+    statement = select(User).where(User.id == actor.id)
+    if lock:
+        statement = statement.with_for_update().execution_options(locks_rows=True)
+    user = db.session.scalar(statement)
+    if user is None:
+        raise TokenRevoked
+    return user
+
+
+def _by_identity(username: str | None, email: str | None) -> User | None:
+    if username is not None:
+        match = User.username_key == identity_key(username)
+    else:
+        match = User.email_key == identity_key(email or "")
+    return db.session.scalar(select(User).where(match))
+
+
+def _prove(user: User, password: str) -> None:
+    if not passwords.verify(passwords.normalise(password), user.password_hash):
+        raise InvalidCredentials
+
+
+def _require_unchanged_password(user: User) -> None:
+    """Raise InvalidCredentials if the password was changed since it was proved; then hold it."""
+    statement = select(User.password_hash).where(User.id == user.id).with_for_update()
+    current = db.session.scalar(statement.execution_options(locks_rows=True))
+    if current != user.password_hash:
+        raise InvalidCredentials
+
+
+def _hash_new(password: str, user: User, pointer: str) -> str:
+    password = passwords.normalise(password)
+    if weakness := passwords.weakness(password, user.username, user.email):
+        raise ValidationFailed([{"pointer": pointer, "detail": weakness}])
+    return passwords.hash_password(password)
+
+
+def _flush_unique() -> None:
+    """Write what is pending. Raises Conflict, naming the field, where it is another's already."""
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        field = {
+            "uq_users_username_key": "username",
+            "uq_users_email_key": "email",
+        }.get(violated_constraint(error) or "")
+        if field is None:
+            raise
+        raise Conflict(f"The {field} is taken.", field=field) from None
+
+
+def _locked_session(claims: Claims) -> Session | None:
+    return db.session.scalar(
+        select(Session)
+        .where(Session.id == claims.session_id, Session.user_id == claims.user_id)
+        .with_for_update()
+        .execution_options(locks_rows=True)
+    )
+
+
+def _spent_at(session: Session, claims: Claims) -> datetime:
+    """Tell when a token that is not good any more was spent, or replaced unused, at the latest."""
+    replaced_unused = claims.issued_at >= int(session.refreshed_at.timestamp())
+    if claims.token_id == session.spent_id or replaced_unused:
+        return session.refreshed_at
+    return session.refreshed_before
+
+
+def _pair(session: Session, now: datetime, *, fresh: bool) -> Pair:
+    return tokens.issue_pair(
+        session.user_id,
+        session.id,
+        session.refresh_id,
+        fresh=fresh,
+        until=session.expires_at,
+        now=now,
+    )
+
+
+def _end_others(actor: Actor) -> None:
+    db.session.execute(
+        delete(Session)
+        .where(policy.own_session(actor), Session.id != actor.session_id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _keep_one_admin(actor: Actor) -> None:
+    """Raise Conflict unless another administrator is left; their rows stay locked."""
+    admins = db.session.scalars(
+        select(User.id)
+        .where(User.role == Role.admin)
+        .order_by(User.id)
+        .with_for_update()
+        .execution_options(locks_rows=True)
+    ).all()
+    if set(admins) <= {actor.id}:
+        raise Conflict("The last administrator can't be removed.")

@@ -1,0 +1,14 @@
+"""Commands: ``flask users ...``, ``flask seed`` and ``flask openapi write``."""
+
+from flask import Flask
+
+from app.cli.openapi import openapi as openapi_group
+from app.cli.seed import seed
+from app.cli.users import users
+
+
+def init_app(app: Flask) -> None:
+    """Add our commands to Flask's."""
+    app.cli.add_command(users)
+    app.cli.add_command(seed)
+    app.cli.add_command(openapi_group)  # in place of flask-smorest's

@@ -1,0 +1,323 @@
+"""What may be set, from the environment; production refuses what is unsafe."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRETS = ("SECRET_KEY", "JWT_SECRET_KEY")
+SECRET_BYTES = 32
+
+ConfigSource = str | type | Mapping[str, Any] | None
+
+
+class ConfigurationError(click.ClickException):
+    """The settings do not make a service that can be run; the message names every fault."""
+
+
+def boolean(text: str) -> bool:
+    """Read a switch. Raises ValueError for anything but the usual words."""
+    word = text.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("must be 1 or 0")
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least one. Raises ValueError otherwise."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text.strip()):
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def base_url(text: str) -> str:
+    """Read the address that clients use. Raises ValueError unless it is an http(s) URL."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be a URL such as https://api.example.com")
+    return text.strip().rstrip("/")
+
+
+def database_url(text: str) -> str:
+    """Read a database URL, naming our PostgreSQL driver. Raises ValueError otherwise."""
+    try:
+        url = make_url(text.strip())
+    except ArgumentError:
+        raise ValueError("must be a URL such as postgresql://user:password@host/database") from None
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in {"postgresql+psycopg", "sqlite", "sqlite+pysqlite"}:
+        raise ValueError("must start with sqlite:// or postgresql://")
+    return url.render_as_string(hide_password=False)
+
+
+def log_level(text: str) -> str:
+    """Read the name of a logging level. Raises ValueError for any other word."""
+    word = text.strip().upper()
+    if word not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return word
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that may be set: how its text is read, and what it is for."""
+
+    name: str
+    read: Callable[[str], Any]
+    purpose: str
+
+
+SETTINGS = (
+    Setting("DATABASE_URL", database_url, "The database: `sqlite:///` or `postgresql://`."),
+    Setting("SECRET_KEY", str, "Signs cursors. At least 32 bytes."),
+    Setting(
+        "JWT_SECRET_KEY",
+        str,
+        "Signs tokens. At least 32 bytes. Several, comma-separated: the first signs, all verify.",
+    ),
+    Setting("PUBLIC_URL", base_url, "The address that clients use; every link starts with it."),
+    Setting("ALLOW_SQLITE", boolean, "Lets production run on SQLite."),
+    Setting("INSTANCE_PATH", str, "The folder of the embedded database and the made secrets."),
+    Setting("HOST", str, "The address that the server listens on."),
+    Setting("PORT", positive, "The port that the server listens on."),
+    Setting("WEB_CONCURRENCY", positive, "Worker processes."),
+    Setting("THREADS", positive, "Threads, and database connections, of each worker."),
+    Setting("DB_POOL_TIMEOUT", positive, "Seconds to wait for a free database connection."),
+    Setting("ACCESS_TOKEN_MINUTES", positive, "How long an access token lives."),
+    Setting("REFRESH_TOKEN_DAYS", positive, "How long a session lives without being refreshed."),
+    Setting("SESSION_DAYS", positive, "How long a session lives, refreshed or not."),
+    Setting("MAX_CONTENT_LENGTH", positive, "The largest request body, in bytes."),
+    Setting("LOG_LEVEL", log_level, "The least level of message that is logged."),
+)
+
+
+class Config:
+    """What every environment starts from."""
+
+    DEBUG = False
+    TESTING = False
+    PRODUCTION = False
+
+    DATABASE_URL: str | None = None
+    SECRET_KEY: str | None = None
+    JWT_SECRET_KEY: str | None = None
+    PUBLIC_URL: str | None = None
+    ALLOW_SQLITE = False
+    INSTANCE_PATH = str(ROOT / "instance")
+    HOST = "127.0.0.1"
+    PORT = 5000
+    WEB_CONCURRENCY = 2
+    THREADS = 16
+    DB_POOL_TIMEOUT = 10
+    ACCESS_TOKEN_MINUTES = 15
+    REFRESH_TOKEN_DAYS = 30
+    SESSION_DAYS = 90
+    MAX_CONTENT_LENGTH = 1024 * 1024
+    LOG_LEVEL = "INFO"
+
+    API_TITLE = "Task API"
+    API_VERSION = "1.0.0"
+    OPENAPI_VERSION = "3.1.0"
+
+    JWT_ALGORITHM = "HS256"
+    # Tokens come in the Authorization header alone, so there is no request to forge.
+    JWT_COOKIE_CSRF_PROTECT = False
+    JWT_ENCODE_ISSUER = JWT_DECODE_ISSUER = "task-api"
+    JWT_ENCODE_AUDIENCE = JWT_DECODE_AUDIENCE = "task-api"
+
+
+class Development(Config):
+    """On a developer's machine: nothing has to be set."""
+
+    DATABASE_URL = "sqlite:///tasks.db"
+
+
+class Testing(Config):
+    """Under a test runner: nothing has to be set."""
+
+    TESTING = True
+    DATABASE_URL = "sqlite:///testing.db"
+
+
+class Production(Config):
+    """Facing clients: nothing unsafe is defaulted."""
+
+    PRODUCTION = True
+
+
+ENVIRONMENTS: Mapping[str, type[Config]] = {
+    "development": Development,
+    "testing": Testing,
+    "production": Production,
+}
+
+
+def load(config: ConfigSource = None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return every setting of the application.
+
+    ``config`` is a name from ENVIRONMENTS, a class or a mapping; what a class or a mapping says
+    wins over the environment, which wins over the defaults. Raises ConfigurationError with every
+    fault.
+    """
+    base, chosen = _environment(config, environ)
+    values = {**_upper(base), **chosen}
+    faults = _debug_faults(values, environ) if values["PRODUCTION"] else []
+    for setting in SETTINGS:
+        text = chosen.get(setting.name, environ.get(setting.name) or None)
+        if not isinstance(text, str):
+            continue
+        try:
+            values[setting.name] = setting.read(text)
+        except ValueError as error:
+            faults.append(f"{setting.name} {error}.")
+    if values["PRODUCTION"]:
+        faults += _production_faults(values)
+    if faults:
+        raise ConfigurationError("The configuration is not usable:\n- " + "\n- ".join(faults))
+    if not values["PRODUCTION"]:
+        _make_secrets(values)
+    return _derived(values)
+
+
+def _environment(
+    config: ConfigSource, environ: Mapping[str, str]
+) -> tuple[type[Config], dict[str, Any]]:
+    """Tell which environment to start from, and what the caller says on top of it."""
+    if config is None:
+        config = environ.get("FLASK_CONFIG") or "development"
+    if isinstance(config, str):
+        if config not in ENVIRONMENTS:
+            known = ", ".join(ENVIRONMENTS)
+            raise ConfigurationError(f"FLASK_CONFIG is {config!r}; it must be one of: {known}.")
+        return ENVIRONMENTS[config], {}
+    if isinstance(config, type):
+        for known_class in ENVIRONMENTS.values():
+            if issubclass(config, known_class):
+                said = _upper(config)
+                default = _upper(known_class)
+                return known_class, {k: v for k, v in said.items() if v != default.get(k)}
+        config = _upper(config)
+    chosen = {key: value for key, value in config.items() if key.isupper()}
+    name = chosen.pop("FLASK_CONFIG", None)
+    if name is None:
+        name = "testing" if chosen.get("TESTING") else None
+    return _environment(name, environ)[0], chosen
+
+
+def _upper(source: type) -> dict[str, Any]:
+    return {key: getattr(source, key) for key in dir(source) if key.isupper()}
+
+
+def _debug_faults(values: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    try:
+        debug = values["DEBUG"] or boolean(environ.get("FLASK_DEBUG", ""))
+    except ValueError:
+        debug = True
+    return ["FLASK_DEBUG is on."] if debug else []
+
+
+def _production_faults(values: Mapping[str, Any]) -> list[str]:
+    needed: dict[str, Any] = {name: _secrets(values, name) for name in SECRETS}
+    needed |= {"PUBLIC_URL": values["PUBLIC_URL"], "DATABASE_URL": _database(values)}
+    faults = [f"{name} is not set." for name, value in needed.items() if not value]
+    for name in SECRETS:
+        for secret in _secrets(values, name):
+            if len(secret.encode()) < SECRET_BYTES:
+                faults.append(f"{name} is shorter than {SECRET_BYTES} bytes.")
+            if is_placeholder(secret):
+                faults.append(f"{name} is a placeholder.")
+    if _database(values).startswith("sqlite") and not values["ALLOW_SQLITE"]:
+        faults.append("DATABASE_URL is SQLite; set ALLOW_SQLITE=1 if that is meant.")
+    return faults
+
+
+PLACEHOLDER = re.compile(
+    r"(?=.*(?:change|replace|placeholder|your|example|insecure|todo))"
+    r"(?:change|me|replace|this|with|your|an?|the|my|secret|key|jwt|super|very|random|string|please"
+    r"|placeholder|default|dev|development|django|insecure|example|todo|in|production|value|here|to"
+    r"|for|long|own|of|at|least|bytes|characters|[0-9])+"
+)
+
+
+def is_placeholder(secret: str) -> bool:
+    """Tell whether a secret is only the words of some example, such as ``change-me-please``."""
+    return PLACEHOLDER.fullmatch(re.sub(r"[\W_]", "", secret.lower())) is not None
+
+
+def _database(values: Mapping[str, Any]) -> str:
+    return str(values.get("SQLALCHEMY_DATABASE_URI") or values["DATABASE_URL"] or "")
+
+
+def _secrets(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return the secrets that a setting holds: of those that sign tokens there may be several."""
+    text = values[name] or ""
+    parts = text.split(",") if name == "JWT_SECRET_KEY" else [text]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _make_secrets(values: dict[str, Any]) -> None:
+    """Fill in what is not set from the instance folder, where it is made on first use."""
+    for name in SECRETS:
+        if not _secrets(values, name):
+            values[name] = kept_secret(Path(values["INSTANCE_PATH"]) / name.lower())
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret that a file keeps, made with mode 0600 where there is none.
+
+    Processes that start together agree: whoever links the finished file first has made it.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+def _derived(values: dict[str, Any]) -> dict[str, Any]:
+    """Say in the extensions' own words what was set in ours."""
+    values["PUBLIC_URL"] = values["PUBLIC_URL"] or f"http://{values['HOST']}:{values['PORT']}"
+    values["JWT_SECRET_KEYS"] = _secrets(values, "JWT_SECRET_KEY")
+    values["JWT_ACCESS_TOKEN_EXPIRES"] = timedelta(minutes=values["ACCESS_TOKEN_MINUTES"])
+    values["JWT_REFRESH_TOKEN_EXPIRES"] = timedelta(days=values["REFRESH_TOKEN_DAYS"])
+    values["SESSION_LIFETIME"] = timedelta(days=values["SESSION_DAYS"])
+    values["SQLALCHEMY_DATABASE_URI"] = database_url(_database(values))
+    values.setdefault("SQLALCHEMY_ENGINE_OPTIONS", _engine_options(values))
+    return values
+
+
+def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    url = make_url(values["SQLALCHEMY_DATABASE_URI"])
+    # Statements that only read need no transaction; app.database begins one before the first write.
+    # Values are people's; they have no place in a log.
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True}
+    if url.get_backend_name() == "sqlite":
+        if url.database in {None, "", ":memory:"}:
+            return options
+        options["connect_args"] = {"timeout": values["DB_POOL_TIMEOUT"] * 3}
+    else:
+        options["connect_args"] = {"options": "-c timezone=UTC"}
+        options["pool_pre_ping"] = True
+    pool = {"pool_size": values["THREADS"], "max_overflow": 0}
+    return options | pool | {"pool_timeout": values["DB_POOL_TIMEOUT"]}

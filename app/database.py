@@ -1,0 +1,171 @@
+"""The ground under the models: base class, column types, and how connections behave."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    event,
+    func,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, registry
+from sqlalchemy.types import TypeDecorator
+
+BIGGEST_ID = 2**63 - 1
+
+# SQLite numbers rows by itself only in a column declared INTEGER PRIMARY KEY.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def code_point_text(length: int) -> String:
+    """Text that sorts by Unicode code point on every database."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+class _Lexemes(TSVECTOR):
+    """A tsvector of words that are separated by spaces, just as they are."""
+
+    def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any]:
+        return func.array_to_tsvector(func.string_to_array(type_coerce(bindvalue, Text), " "))
+
+
+# Words that are searched, separated by spaces.
+Words = Text().with_variant(_Lexemes(), "postgresql")
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, stored in UTC and returned in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """One word of an enumeration, stored and returned as that word."""
+
+    impl = String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+
+class Rank(TypeDecorator[str]):
+    """One word of an enumeration that has an order: stored as its rank, returned as the word."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def __init__(self, ranks: type[IntEnum]) -> None:
+        super().__init__()
+        self.ranks = ranks
+        self._words = {rank.value: rank.name for rank in ranks}
+
+    def process_bind_param(self, value: str | int | None, dialect: Dialect) -> int | None:
+        return self.ranks[value].value if isinstance(value, str) else value
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> str | None:
+        return None if value is None else self._words[value]
+
+
+class Model(DeclarativeBase):
+    """What every table has in common: constraints named by one convention, instants in UTC."""
+
+    registry = registry(
+        metadata=MetaData(
+            naming_convention={
+                "pk": "pk_%(table_name)s",
+                "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+                "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+                "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+                "ck": "ck_%(table_name)s_%(constraint_name)s",
+            }
+        ),
+        type_annotation_map={datetime: Instant, int: BigInteger},
+    )
+
+
+def prepare_engines(engines: Iterable[Engine]) -> None:
+    """Make engines read in autocommit and write in transactions that wait for one another."""
+    for engine in engines:
+        _prepare_engine(engine)
+
+
+def _prepare_engine(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "before_cursor_execute", _begin_before_write, named=True)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A commit survives the end of the process; the last ones may not survive a loss of power.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_before_write(conn: Connection, context: Any, **_: Any) -> None:
+    if context is None:
+        return
+    if not (
+        context.isinsert
+        or context.isupdate
+        or context.isdelete
+        or context.execution_options.get("locks_rows")
+    ):
+        return
+    begin_write(conn)
+
+
+def begin_write(conn: Connection) -> None:
+    """Begin a transaction that writes, unless one is under way.
+
+    SQLite's is IMMEDIATE: it waits its turn now, where one that began as a reader would fail.
+    """
+    raw: Any = conn.connection.dbapi_connection
+    if conn.dialect.name == "sqlite":
+        if not raw.in_transaction:
+            raw.execute("BEGIN IMMEDIATE")
+    elif raw.pgconn.transaction_status == TransactionStatus.IDLE:
+        raw.execute("BEGIN")
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Return the name of the constraint that a write broke, or None where none is named."""
+    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    if name is not None:
+        return str(name)
+    text = str(error.orig)
+    if found := re.fullmatch(r"CHECK constraint failed: (\w+)", text):
+        return found[1]
+    if found := re.fullmatch(r"UNIQUE constraint failed: (.+)", text):
+        table, columns = "", []
+        for column in found[1].split(", "):
+            table, _, name = column.partition(".")
+            columns.append(name)
+        return f"uq_{table}_{'_'.join(columns)}"
+    return None

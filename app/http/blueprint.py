@@ -1,0 +1,95 @@
+"""The blueprint of every room: flask-smorest's, rendering answers our way."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import flask_smorest
+from apispec import APISpec
+from flask import Flask, Response, request
+from marshmallow import Schema
+
+from app.errors import (
+    Conflict,
+    InternalError,
+    InvalidCursor,
+    MalformedJson,
+    NotAcceptable,
+    PayloadTooLarge,
+    Problem,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from app.http.answers import JSON, render, require_acceptable
+from app.http.body import Parser, refuse_undeclared_query
+from app.http.idempotency import keep_answer
+from app.http.promises import View, promise
+
+BODY_PROBLEMS = (MalformedJson, PayloadTooLarge, UnsupportedMediaType, Conflict)
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Declares what a route takes and gives; schemas are instances, made once."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def arguments(
+        self, schema: Schema, *, location: str = "json", **documented: Any
+    ) -> Callable[[View], View]:
+        """Hand the view what ``schema`` makes of the body or the query."""
+        declare = super().arguments(schema, location=location, **documented)
+        problems: list[type[Problem]] = [*BODY_PROBLEMS] if location == "json" else []
+        if "cursor" in schema.fields:
+            problems.append(InvalidCursor)
+        return lambda view: promise(declare(view), *problems)
+
+    @staticmethod
+    def refuses(*problems: type[Problem]) -> Callable[[View], View]:
+        """Promise what the service may refuse with, beyond what the other decorators say."""
+        return lambda view: promise(view, *problems)
+
+    def response(
+        self,
+        status_code: int,
+        schema: Schema | None = None,
+        *,
+        tagged: bool = False,
+        content_type: str = JSON,
+        **documented: Any,
+    ) -> Callable[[View], View]:
+        """Answer with ``schema`` of what the view returns: an object, a row, a page or nothing.
+
+        Of a tuple, the second is a mapping of headers to add. A view may also make the answer
+        itself; ``tagged`` says that it then has an entity tag.
+        """
+        document = super().response(status_code, schema, content_type=content_type, **documented)
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def rendered(*args: Any, **kwargs: Any) -> Response:
+                require_acceptable(content_type)
+                if request.query_string:
+                    refuse_undeclared_query()
+                keep_answer(lambda result: render(result, schema, status_code))
+                result = view(*args, **kwargs)
+                if isinstance(result, Response):
+                    return result
+                value, headers = result if isinstance(result, tuple) else (result, {})
+                response = render(value, schema, status_code)
+                response.headers.update(headers)
+                return response
+
+            problems = (NotAcceptable, ValidationFailed, InternalError, Unavailable)
+            told = {"status": status_code, "schema": schema, "tagged": tagged}
+            return promise(document(rendered), *problems, **told)
+
+        return decorator
+
+    def register_views_in_doc(self, *_: Any, **__: Any) -> None:
+        """Do nothing yet: the document is made when it is first asked for."""
+
+    def document(self, api: flask_smorest.Api, app: Flask, spec: APISpec) -> None:
+        """Add the routes to the document."""
+        super().register_views_in_doc(api, app, spec, name=self.name, parameters=None)
+        spec.tag({"name": self.name, "description": self.description})

@@ -1,0 +1,192 @@
+"""Reading requests: strict JSON, strict queries, faults told by place (RFC 8259, RFC 6901)."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+import marshmallow as ma
+from flask import Flask, Request, Response, current_app, request
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
+
+from app.errors import (
+    BadRequest,
+    Fault,
+    MalformedJson,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+DEEPEST = 32
+UNKNOWN = "Unknown field."
+MOST_DISCARDED = 32 * 1024 * 1024
+MERGE_PATCH = "application/merge-patch+json"
+
+# A string that never ends takes the rest with it, or each quote in it would be tried as its start.
+_outside_strings = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
+
+
+def read_json(raw: bytes) -> Any:
+    """Parse a body. Raises MalformedJson for what is not JSON, or has two meanings."""
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth(raw) > DEEPEST:
+        raise MalformedJson(f"The body is nested more than {DEEPEST} deep.")
+    try:
+        return _decode(raw.decode("utf-8"))
+    except ValueError as error:
+        detail = str(error) if isinstance(error, _Refused) else None
+        raise MalformedJson(detail) from None
+
+
+class _Refused(ValueError):
+    """JSON that Python would read and the contract does not take."""
+
+
+def _depth(raw: bytes) -> int:
+    deepest = depth = 0
+    for match in _outside_strings.finditer(raw):
+        depth += bool(match[1]) - bool(match[2])
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Refused("A key stands twice in one object.")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _Refused("A number is too large.")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise _Refused(f"{name} is not a JSON value.")
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_finite, parse_constant=_constant
+).decode
+
+
+def require_json(req: Request) -> None:
+    """Raise UnsupportedMediaType unless the request says that its body is plain UTF-8 JSON."""
+    merge_patch = req.method == "PATCH" and req.mimetype == MERGE_PATCH
+    charset = req.mimetype_params.get("charset", "utf-8").lower()
+    encoding = req.headers.get("Content-Encoding", "identity").lower()
+    if not (merge_patch or req.mimetype == "application/json"):
+        raise UnsupportedMediaType
+    if charset not in {"utf-8", "utf8"} or encoding != "identity":
+        raise UnsupportedMediaType
+
+
+def read_body(req: Request) -> bytes:
+    """Return the body.
+
+    Raises PayloadTooLarge, also for one of no stated length, BadRequest for chunks that are none.
+    """
+    try:
+        raw = req.get_data()
+        # Werkzeug cuts a body of no stated length off at the limit, and says nothing.
+        full = req.content_length is None and len(raw) == req.max_content_length
+        cut = full and req.environ["wsgi.input"].read(1)
+    except HTTPException:
+        raise
+    except Exception as error:  # each server raises its own
+        raise BadRequest("The body can't be read.") from error
+    if cut:
+        raise PayloadTooLarge
+    return raw
+
+
+def discard_rest(response: Response) -> Response:
+    """Read what is left of a body, or the client is cut off before it has read the answer."""
+    has_body = request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ
+    # Other servers than those that end the input with the body would wait for more.
+    if has_body and request.environ.get("wsgi.input_terminated"):
+        left = MOST_DISCARDED
+        with suppress(Exception):  # chunks that are none
+            while left > 0 and (found := request.environ["wsgi.input"].read(65536)):
+                left -= len(found)
+    return response
+
+
+def faults_of(messages: Any, path: str = "") -> Iterator[Fault]:
+    """Yield a fault for each of marshmallow's messages, placed by JSON Pointer."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            # marshmallow's name for the whole, which a client may give a field too.
+            whole = key == "_schema" and inner != [UNKNOWN]
+            yield from faults_of(inner, path if whole else f"{path}/{_escape(str(key))}")
+    elif isinstance(messages, str):
+        yield {"pointer": path, "detail": messages}
+    else:
+        for message in messages:
+            yield from faults_of(message, path)
+
+
+def _escape(key: str) -> str:
+    return _printable(key).replace("~", "~0").replace("/", "~1")
+
+
+def _printable(name: str) -> str:
+    """Return a name with its lone surrogates spelt out, which no JSON can hold."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def query_fault(name: str, detail: str) -> Fault:
+    return {"parameter": _printable(name), "detail": detail}
+
+
+class Parser(FlaskParser):
+    """webargs, made to refuse whatever a schema does not declare."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {
+        "json": ma.RAISE,
+        "query": ma.RAISE,
+    }
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        require_json(req)
+        return read_json(read_body(req))
+
+    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
+        # What is not UTF-8 becomes lone surrogates, which the fields refuse.
+        text = req.query_string.decode(errors="surrogateescape")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+        given = Counter(name for name, _ in pairs)
+        if repeated := [name for name, times in given.items() if times > 1]:
+            raise ValidationFailed([query_fault(name, "Given twice.") for name in repeated])
+        return dict(pairs)
+
+    def handle_error(
+        self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any
+    ) -> NoReturn:
+        [(location, messages)] = error.messages_dict.items()
+        faults: Sequence[Fault] = list(faults_of(messages))
+        if location == "query":
+            faults = [query_fault(fault["pointer"][1:], fault["detail"]) for fault in faults]
+        raise ValidationFailed(faults)
+
+
+def refuse_undeclared_query() -> None:
+    """Raise ValidationFailed where a query came to a route that takes none."""
+    view = current_app.view_functions[request.endpoint or ""]
+    declared = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
+    takes_query = any(parameter["in"] == "query" for parameter in declared)
+    if request.args and not takes_query:
+        raise ValidationFailed([query_fault(name, "Unknown parameter.") for name in request.args])
+
+
+def init_app(app: Flask) -> None:
+    """Leave no body unread behind an answer."""
+    app.after_request(discard_rest)

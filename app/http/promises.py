@@ -1,0 +1,53 @@
+"""What the decorators of a view promise, noted as they are applied: the document is made of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from marshmallow import Schema
+
+from app.errors import Problem
+
+View = Callable[..., Any]
+NOTE = "_promise"
+
+
+@dataclass(frozen=True)
+class SecurityScheme:
+    """A kind of bearer token, as clients know it."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a view gives, what it refuses with, and what it takes beside its arguments."""
+
+    status: int = 200
+    schema: Schema | None = None
+    tagged: bool = False
+    problems: tuple[type[Problem], ...] = ()
+    tokens: tuple[SecurityScheme, ...] = ()
+    takes_key: bool = False
+
+    @property
+    def versioned(self) -> bool:
+        return self.schema is not None and "version" in self.schema.fields
+
+    @property
+    def paged(self) -> bool:
+        return self.schema is not None and "next_cursor" in self.schema.fields
+
+
+def promised(view: View) -> Promise:
+    """Return what the decorators of ``view`` promise."""
+    held: Promise = getattr(view, NOTE, Promise())
+    return held
+
+
+def promise(view: View, *problems: type[Problem], **more: Any) -> View:
+    """Add to what ``view`` promises, and return it; ``wraps`` hands it on."""
+    held = promised(view)
+    setattr(view, NOTE, replace(held, problems=(*held.problems, *problems), **more))
+    return view

@@ -1,0 +1,3 @@
+const page = document.getElementById("docs");
+
+Redoc.init(page.dataset.document, { nativeScrollbars: true }, page);

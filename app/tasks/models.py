@@ -1,0 +1,142 @@
+"""The table of tasks."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, time
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Model, Rank, RowId, Word, Words, code_point_text
+from app.errors import StaleVersion
+from app.tasks.search import stored_words
+
+
+class Status(StrEnum):
+    """How far a task is: the four of a VTODO (RFC 5545, 3.8.1.11)."""
+
+    pending = "pending"
+    in_progress = "in_progress"
+    completed = "completed"
+    cancelled = "cancelled"
+
+
+CLOSED = (Status.completed, Status.cancelled)
+
+
+class Priority(IntEnum):
+    """How pressing a task is, by rank."""
+
+    none = 0
+    low = 1
+    medium = 2
+    high = 3
+    urgent = 4
+
+
+def _ordered(key: str) -> Index:
+    """The index that serves one order of an account's list."""
+    return Index(f"ix_tasks_created_by_{key}_id", "created_by", key, "id")
+
+
+class Task(Model):
+    """Something to do. ``version`` grows with each change; the sort keys follow what they sort."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint("length(title) BETWEEN 1 AND 150", name="title"),
+        CheckConstraint("length(description) <= 20000", name="description"),
+        CheckConstraint(
+            "status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="status"
+        ),
+        CheckConstraint("priority BETWEEN 0 AND 4", name="priority"),
+        CheckConstraint("due_date IS NULL OR due_at IS NULL", name="one_due"),
+        CheckConstraint(
+            "(due_key IS NULL) = (due_date IS NULL AND due_at IS NULL)", name="due_key"
+        ),
+        CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+        CheckConstraint("version >= 1", name="version"),
+        _ordered("created_at"),
+        _ordered("updated_at"),
+        _ordered("due_key"),
+        _ordered("priority"),
+        _ordered("title_key"),
+        _ordered("position"),
+        # SQLite's is a table of FTS5, tasks_search, which triggers keep: the migrations have it.
+        Index(
+            "ix_tasks_search_words",
+            "search_words",
+            postgresql_using="gin",
+            postgresql_with={
+                "fastupdate": "off"
+            },  # else each search reads what is yet to be sorted in
+        ).ddl_if(dialect="postgresql"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    title: Mapped[str] = mapped_column(String(150))
+    title_key: Mapped[str] = mapped_column(code_point_text(450))
+    description: Mapped[str | None] = mapped_column(Text)
+    search_words: Mapped[str] = mapped_column(Words, server_default="", deferred=True)
+    status: Mapped[str] = mapped_column(Word)
+    priority: Mapped[str] = mapped_column(Rank(Priority))
+    due_date: Mapped[date | None]
+    due_at: Mapped[datetime | None]
+    due_key: Mapped[datetime | None]
+    time_zone: Mapped[str | None] = mapped_column(String(64))
+    position: Mapped[str] = mapped_column(code_point_text(255))
+    version: Mapped[int] = mapped_column()
+    created_by: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]
+
+    # Each UPDATE names the version that it was decided on: check and write are one statement.
+    __mapper_args__ = {"version_id_col": version}
+
+    def require_version(self, versions: Collection[int] | None) -> None:
+        """Raise StaleVersion unless this is one of ``versions``; None stands for any."""
+        if versions is not None and self.version not in versions:
+            raise StaleVersion(self.version)
+
+    def apply(self, changes: Mapping[str, Any], now: datetime) -> None:
+        """Take on ``changes``, and what follows from them."""
+        changed = {key: value for key, value in changes.items() if getattr(self, key) != value}
+        if not changed:
+            return
+        for key, value in changed.items():
+            setattr(self, key, value)
+        if changed.get("due_at"):
+            self.due_date = None
+        elif changed.get("due_date"):
+            self.due_at = None
+        if "status" in changed:
+            self.completed_at = now if self.status == Status.completed else None
+        self.title_key = self.title.casefold()
+        if {"title", "description"} & changed.keys():
+            self.search_words = stored_words(self.created_by, self.title, self.description)
+        self.due_key = due_key(self.due_date, self.due_at)
+        self.updated_at = now
+
+
+def task_values(now: datetime, **said: Any) -> dict[str, Any]:
+    """Return the columns of a task at its creation: what is said of it, and what follows."""
+    done = said["status"] == Status.completed
+    return said | {
+        "title_key": said["title"].casefold(),
+        "search_words": stored_words(said["created_by"], said["title"], said.get("description")),
+        "due_key": due_key(said["due_date"], said["due_at"]),
+        "version": 1,
+        "created_at": now,
+        "updated_at": now,
+        "completed_at": now if done else None,
+    }
+
+
+def due_key(due_date: date | None, due_at: datetime | None) -> datetime | None:
+    """Return the instant that a due day or a due instant sorts by; a day by its beginning."""
+    if due_date is not None:
+        return datetime.combine(due_date, time(), UTC)
+    return due_at

@@ -1,0 +1,24 @@
+"""Who may do what with tasks: one rule, over parameters, so that statements are built once."""
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, or_
+
+from app.auth.models import Actor
+from app.tasks.models import Task
+
+# A task is seen, changed and deleted by its creator, and by administrators.
+VISIBLE = or_(Task.created_by == bindparam("actor_id"), bindparam("actor_is_admin") == 1)
+
+# A list is one account's tasks, as far as they are visible.
+LISTED = and_(Task.created_by == bindparam("owner_id"), VISIBLE)
+
+
+def visible_to(actor: Actor) -> dict[str, Any]:
+    """The parameters of VISIBLE."""
+    return {"actor_id": actor.id, "actor_is_admin": int(actor.is_admin)}
+
+
+def listed_for(actor: Actor, owner_id: int | None) -> dict[str, Any]:
+    """The parameters of LISTED: the tasks of ``owner_id``, or the actor's own."""
+    return visible_to(actor) | {"owner_id": owner_id or actor.id}

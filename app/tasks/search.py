@@ -1,0 +1,91 @@
+"""What a search goes by: the words of a text, cut alike for what is stored and what is asked.
+
+A word is a run of letters and digits, without case and accents, and is found by its beginnings.
+Any other sign stands for itself, and a run of signs is found by any part of it.
+
+Each word is stored behind the number of the list it is in, ``12:milk``: an index of such words is
+read no further than one account's, whatever others write.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, zip_longest
+from unicodedata import category, combining, normalize
+
+# At four bytes a character, with the number before it, what a word of a tsvector holds.
+LONGEST_WORD = 500
+# A run of n signs is stored as n words of at most this length: a megabyte at most, as a tsvector.
+LONGEST_SIGNS = 8
+
+# The virama, the nukta and kana's voicing make another letter, as marks without a class do.
+_LETTER_MAKING = {0, 7, 8, 9}
+_STROKES = str.maketrans("đħıłøŧ", "dhilot")
+_ESCAPES = str.maketrans({sign: f"!{sign}" for sign in "!%_"})
+_IN_FTS5 = str.maketrans({'"': '""'})
+_IN_TSQUERY = str.maketrans({"'": "''", "\\": "\\\\"})
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, sorted; none of them is the beginning of another."""
+    found: set[str] = set()
+    for kind, run in groupby(_by_kind(normalize("NFC", text)), key=lambda pair: pair[0]):
+        characters = "".join(character for _, character in run)
+        if kind == "word":
+            found.add(_fold(characters)[:LONGEST_WORD])
+        elif kind == "signs":
+            found.update(
+                characters[start : start + LONGEST_SIGNS] for start in range(len(characters))
+            )
+    ordered = sorted(found)
+    return [
+        word
+        for word, following in zip_longest(ordered, ordered[1:], fillvalue="")
+        if not following.startswith(word)
+    ]
+
+
+def listed_words(owner_id: int, text: str) -> list[str]:
+    """Return the words of a text in one account's list."""
+    return [f"{owner_id}:{word}" for word in words(text)]
+
+
+def stored_words(owner_id: int, title: str, description: str | None) -> str:
+    """Return the words of a task as they are stored, separated by spaces."""
+    return " ".join(listed_words(owner_id, f"{title} {description or ''}"))
+
+
+def pattern(listed: Iterable[str]) -> str:
+    """Return what stored words are LIKE that begin with each of these; ``!`` escapes.
+
+    One pattern will do for them all, because they are sorted on both sides. Within an account's
+    list its number and a colon are found where a word begins and nowhere else.
+    """
+    return f"%{'%'.join(word.translate(_ESCAPES) for word in listed)}%"
+
+
+def fts5_query(listed: Iterable[str]) -> str:
+    """Return the query of SQLite's FTS5 for words that begin with each of these."""
+    return " ".join(f'"{word.translate(_IN_FTS5)}"*' for word in listed)
+
+
+def tsquery(listed: Iterable[str]) -> str:
+    """Return PostgreSQL's tsquery for words that begin with each of these."""
+    return " & ".join(f"'{word.translate(_IN_TSQUERY)}':*" for word in listed)
+
+
+def _by_kind(text: str) -> Iterator[tuple[str, str]]:
+    kind = "space"
+    for character in text:
+        if character.isalnum():
+            kind = "word"
+        elif character.isspace():
+            kind = "space"
+        elif kind != "word" or not category(character).startswith("M"):
+            kind = "signs"
+        yield kind, character
+
+
+def _fold(word: str) -> str:
+    if word.isascii():
+        return word.lower()
+    folded = normalize("NFD", word).casefold().translate(_STROKES)
+    return normalize("NFC", "".join(c for c in folded if combining(c) in _LETTER_MAKING))

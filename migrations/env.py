@@ -1,0 +1,60 @@
+"""How migrations run: all of an upgrade in one transaction, on either database."""
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from flask import current_app
+from sqlalchemy import Connection
+from sqlalchemy.types import TypeDecorator
+
+from app.database import begin_write
+from app.extensions import db
+
+
+def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Write a column's type as the database knows it: our own types change, migrations don't."""
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl_instance!r}"
+    return False
+
+
+def include_object(
+    _item: Any,
+    name: str | None,
+    kind: str,
+    reflected: bool,  # noqa: FBT001  # as Alembic calls it
+    _compared_to: Any,
+) -> bool:
+    """Leave out what one database has and the other hasn't: the index that searches are read by."""
+    if kind == "index" and name == "ix_tasks_search_words":
+        return db.engine.dialect.name == "postgresql"
+    return not (kind == "table" and reflected and str(name).startswith("tasks_search"))
+
+
+def migrate(connection: Connection) -> None:
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        # Tables are rebuilt to change them; a foreign key must not delete what points at them.
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    begin_write(connection)
+    context.configure(
+        connection=connection,
+        target_metadata=db.metadata,
+        render_item=render_item,
+        include_object=include_object,
+        **current_app.extensions["migrate"].configure_args,
+    )
+    context.run_migrations()
+    connection.commit()
+    if sqlite:
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+
+
+if context.is_offline_mode():
+    context.configure(url=str(db.engine.url), target_metadata=db.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    with db.engine.connect() as connection:
+        migrate(connection)

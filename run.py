@@ -1,0 +1,41 @@
+"""Bring the database up to date, and serve: what ``pipenv run start`` does.
+
+Arguments go to gunicorn: ``python run.py --reload``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from dotenv import load_dotenv
+from flask_migrate import upgrade
+
+from app import create_app
+from app.config import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Migrate in this process, then become the server."""
+    # The embedded database is nobody else's to read.
+    os.umask(0o077)
+    load_dotenv(ROOT / ".env")
+    os.chdir(ROOT)
+    try:
+        app = create_app()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    with app.app_context():
+        upgrade(directory=str(ROOT / "migrations"))
+    address = app.config["PUBLIC_URL"]
+    print(f"The API is at {address}/api/v1, its documentation at {address}/docs.", flush=True)  # noqa: T201
+    print("Ctrl-C stops it.", flush=True)  # noqa: T201
+    os.execv(  # noqa: S606  # the server replaces this process, so signals reach it
+        sys.executable,
+        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *sys.argv[1:]],
+    )
+
+
+if __name__ == "__main__":
+    main()

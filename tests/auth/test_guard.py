@@ -1,0 +1,106 @@
+"""Every route has its door, and no route asks the database more than it needs."""
+
+import re
+
+import pytest
+from sqlalchemy import select
+
+from app.auth.models import Session
+from tests.accounts import PASSWORD
+from tests.problems import assert_problem
+
+PUBLIC = {
+    "auth.register",
+    "auth.log_in",
+    "openapi.read_document",
+    "openapi.read_document_as_yaml",
+}
+AUTH = "/api/v1/auth"
+
+# What each call runs: nearly all find the session with its user first.
+COUNTS = [
+    (
+        "POST",
+        "/register",
+        {"username": "eve", "email": "e@example.com", "password": PASSWORD},
+        201,
+        1,
+    ),
+    ("POST", "/login", {"username": "alice", "password": PASSWORD}, 200, 3),
+    ("POST", "/login", {"username": "nobody", "password": PASSWORD}, 401, 1),
+    ("POST", "/refresh", None, 200, 2),
+    ("POST", "/reauthenticate", {"password": PASSWORD}, 200, 2),
+    ("POST", "/logout", None, 204, 2),
+    ("GET", "/sessions", None, 200, 2),
+    ("DELETE", "/sessions", None, 204, 2),
+    ("DELETE", "/sessions/<token_id:session_id>", None, 204, 2),
+    ("GET", "/me", None, 200, 2),
+    ("PATCH", "/me", {"username": "alicia"}, 200, 3),
+    ("PATCH", "/me", {"username": "alice"}, 200, 2),
+    ("DELETE", "/me", None, 204, 2),
+    ("PUT", "/password", {"current_password": PASSWORD, "new_password": "another phrase"}, 204, 5),
+]
+
+
+def calls(app):
+    """Every route and method of the application, with ids filled in."""
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("site."):
+            continue  # pages for people
+        path = re.sub(r"<token_id:\w+>", "0" * 32, re.sub(r"<row_id:\w+>", "1", rule.rule))
+        assert "<" not in path
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            yield rule.endpoint, method, path
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"json": {"no": "such field"}},
+        {"data": "{", "content_type": "application/json"},
+        {"data": "x=1", "content_type": "text/plain"},
+        {"query_string": {"limit": "x", "no": "such"}},
+        {"headers": {"Accept": "text/html", "If-Match": "x"}},
+    ],
+)
+def test_every_route_that_is_not_public_needs_a_token_whatever_else_is_wrong(app, client, body):
+    guarded = [call for call in calls(app) if call[0] not in PUBLIC]
+    assert len(guarded) >= 17
+    for endpoint, method, path in guarded:
+        answer = client.open(path, method=method, **body)
+        assert answer.status_code == 401, endpoint
+        assert_problem(answer, 401, "authentication_required")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_no_header_stands_in_for_the_method(client):
+    headers = {"X-HTTP-Method-Override": "POST"}
+    answer = client.get(f"{AUTH}/login", headers=headers, json={})
+    assert_problem(answer, 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "count"), COUNTS)
+def test_a_call_runs_no_statement_too_many(
+    alice, accounts, client, statements, stored, method, path, body, status, count
+):
+    for _ in range(3):
+        accounts.log_in("alice")
+    [(other,)] = stored(select(Session.id).order_by(Session.created_at.desc()).limit(1))
+    token = alice.refresh_token if path == "/refresh" else alice.access_token
+    headers = {} if path in {"/register", "/login"} else {"Authorization": f"Bearer {token}"}
+    address = AUTH + re.sub("<.*>", other, path)
+    with statements() as seen:
+        answer = client.open(address, method=method, json=body, headers=headers)
+    assert answer.status_code == status
+    assert len(seen) == count, seen
+
+
+def test_the_statements_of_every_route_are_counted(app):
+    routes = {
+        (method, rule.rule.removeprefix(AUTH))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("auth.")
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert routes == {(method, path) for method, path, *_ in COUNTS}

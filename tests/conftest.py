@@ -1,0 +1,137 @@
+"""What every test stands on: a migrated database, an application, and accounts to act for.
+
+TEST_DATABASE_URL names a PostgreSQL server; without it each worker has a SQLite file of its own.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import make_url
+
+from app import create_app
+from app.extensions import db
+from tests.accounts import Account, Accounts
+from tests.contract import ContractClient
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "a secret of the test suite and of nothing else"
+
+# Every answer that any test meets is held to the document.
+Flask.test_client_class = ContractClient
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory, worker_id) -> Iterator[str]:
+    """A database of this worker's own: on the server that TEST_DATABASE_URL names, else a file."""
+    server = os.environ.get("TEST_DATABASE_URL")
+    if not server:
+        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/test.db"
+        return
+    url = make_url(server).set(drivername="postgresql+psycopg")
+    name = f"task_api_test_{os.getpid()}_{worker_id}"
+    admin = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url, tmp_path_factory) -> dict[str, Any]:
+    """Settings of an application under test."""
+    return {
+        "TESTING": True,
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET,
+        "JWT_SECRET_KEY": SECRET,
+        "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance")),
+    }
+
+
+@pytest.fixture(scope="session")
+def migrated_app(settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    with app.app_context():
+        upgrade(directory=str(ROOT / "migrations"))
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(migrated_app) -> Iterator[Flask]:
+    """The application, with an empty database."""
+    yield migrated_app
+    with migrated_app.app_context():
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+
+
+@pytest.fixture
+def client(app) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def accounts(app) -> Accounts:
+    """Makes accounts and logs them in, through the API."""
+    return Accounts(app)
+
+
+@pytest.fixture
+def alice(accounts) -> Account:
+    return accounts.make("alice")
+
+
+@pytest.fixture
+def bob(accounts) -> Account:
+    return accounts.make("bob")
+
+
+@pytest.fixture
+def admin(accounts) -> Account:
+    return accounts.make("root", admin=True)
+
+
+@pytest.fixture
+def stored(app) -> Callable[..., list[Any]]:
+    """Reads what is committed: ``stored(select(Task.title))`` returns rows, in a new session."""
+
+    def read(statement: Any) -> list[Any]:
+        with app.app_context():
+            return [tuple(row) for row in db.session.execute(statement)]
+
+    return read
+
+
+@pytest.fixture
+def statements(app) -> Callable[[], Any]:
+    """Collects the statements that run: ``with statements() as seen: ...; len(seen) == 2``."""
+
+    @contextmanager
+    def collect() -> Iterator[list[str]]:
+        seen: list[str] = []
+
+        def note(conn, cursor, statement, parameters, context, executemany):
+            seen.append(statement)
+
+        with app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return collect

@@ -1,0 +1,379 @@
+"""The document is valid, says all that the routes do, and is the one that is committed."""
+
+import re
+from typing import Any
+
+import jsonschema_rs
+import orjson
+import pytest
+import yaml
+from flask import Flask
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app.cli.openapi import COMMITTED
+from app.errors import Conflict, kinds
+from app.http.openapi import PROBLEM_JSON, build
+from app.http.promises import promise
+from app.site.document import to_yaml
+from tests.contract import Contract, ContractClient
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+OPERATIONS = {
+    "changeAccount",
+    "changePassword",
+    "changeStatus",
+    "changeTask",
+    "changeTasks",
+    "createTask",
+    "deleteAccount",
+    "deleteTask",
+    "endOtherSessions",
+    "endSession",
+    "listSessions",
+    "listTasks",
+    "logIn",
+    "logOut",
+    "readAccount",
+    "readDocument",
+    "readDocumentAsYaml",
+    "readTask",
+    "reauthenticate",
+    "refresh",
+    "register",
+    "replaceTask",
+}
+PUBLIC = {"register", "logIn", "readDocument", "readDocumentAsYaml"}
+CREATING = {"createTask", "changeTasks"}
+LOCKING = {"replaceTask", "changeTask", "changeStatus", "deleteTask"}
+TAGGED = {"listSessions", "listTasks", "readTask", "readDocument", "readDocumentAsYaml"}
+
+
+@pytest.fixture(scope="module")
+def document(migrated_app) -> dict[str, Any]:
+    return build(migrated_app)
+
+
+@pytest.fixture(scope="module")
+def operations(document) -> dict[str, dict[str, Any]]:
+    """Every operation by its id, with its method and path."""
+    return {
+        operation["operationId"]: operation | {"method": method, "path": path}
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in METHODS
+    }
+
+
+def names(operation: dict[str, Any], place: str) -> set[str]:
+    """The parameters that an operation takes from ``place``; shared ones are all headers."""
+    own = {one["name"] for one in operation["parameters"] if one.get("in") == place}
+    shared = {one["$ref"].rpartition("/")[2] for one in operation["parameters"] if "$ref" in one}
+    return own | shared if place == "header" else own
+
+
+def answers(document, operation) -> dict[int, dict[str, Any]]:
+    """The answers of an operation, whether they are shared or its own."""
+    components = document["components"]["responses"]
+    return {
+        int(status): components[told["$ref"].rpartition("/")[2]] if "$ref" in told else told
+        for status, told in operation["responses"].items()
+    }
+
+
+def validator(document, schema) -> Any:
+    whole = {**schema, "components": document["components"]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
+def test_it_is_a_valid_openapi_3_1_document(document):
+    assert document["openapi"] == "3.1.0"
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_the_committed_document_is_the_one_that_the_code_makes(document):
+    assert COMMITTED.read_text() == to_yaml(document), "refresh it with: flask openapi write"
+    assert yaml.safe_load(COMMITTED.read_text()) == document
+
+
+def test_operations_have_the_names_that_clients_call_them_by(document, operations):
+    assert set(operations) == OPERATIONS
+    assert len(operations) == sum(len(METHODS & set(path)) for path in document["paths"].values())
+
+
+def test_every_route_of_the_api_is_in_it_with_every_method(app, document):
+    routed = {
+        (re.sub(r"<(\w+:)?(\w+)>", r"{\2}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/")
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    told = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert told - {(path, "parameters") for path in document["paths"]} == routed
+    assert len(routed) == len(OPERATIONS)
+
+
+def test_what_needs_a_token_says_so_and_the_rest_says_that_it_needs_none(document, operations):
+    for name, operation in operations.items():
+        schemes = [scheme for one in operation["security"] for scheme in one]
+        given = answers(document, operation)
+        if name in PUBLIC:
+            assert schemes == [], name
+        else:
+            codes = given[401]["content"][PROBLEM_JSON]["examples"]
+            assert {"authentication_required", "token_expired"} <= set(codes), name
+            assert "WWW-Authenticate" in given[401]["headers"], name
+    by_name = {name: operation["security"] for name, operation in operations.items()}
+    assert by_name["refresh"] == [{"refreshToken": []}]
+    assert by_name["logOut"] == [{"accessToken": []}, {"refreshToken": []}]
+    assert by_name["createTask"] == [{"accessToken": []}]
+    assert set(document["components"]["securitySchemes"]) == {"accessToken", "refreshToken"}
+
+
+@pytest.mark.parametrize(
+    ("header", "taking", "status"),
+    [
+        ("Idempotency-Key", CREATING, 409),
+        ("If-Match", LOCKING, 412),
+        ("If-None-Match", TAGGED, 304),
+        ("X-Request-ID", OPERATIONS, 500),
+    ],
+)
+def test_headers_are_told_where_they_count(document, operations, header, taking, status):
+    found = {name for name, told in operations.items() if header in names(told, "header")}
+    assert found == taking
+    for name in taking:
+        assert status in answers(document, operations[name]), name
+
+
+def test_answers_tell_their_headers(document, operations):
+    def headers(name: str, status: int) -> set[str]:
+        return set(answers(document, operations[name])[status]["headers"])
+
+    replayed = {"Idempotent-Replayed"}
+    assert headers("createTask", 201) == {"X-Request-ID", "Location", "ETag"} | replayed
+    assert headers("createTask", 422) == {"X-Request-ID"} | replayed
+    assert headers("createTask", 401) == {"X-Request-ID", "WWW-Authenticate"}
+    assert headers("listTasks", 200) == {"X-Request-ID", "ETag", "Link"}
+    assert headers("changeTask", 412) == {"X-Request-ID", "ETag"}
+    assert headers("deleteTask", 204) == {"X-Request-ID"}
+    assert headers("register", 503) == {"X-Request-ID", "Retry-After"}
+
+
+def test_a_patch_is_also_a_merge_patch_and_nothing_else_is(operations):
+    for operation in operations.values():
+        if "requestBody" in operation:
+            types = {"application/json"}
+            if operation["method"] == "patch":
+                types.add("application/merge-patch+json")
+            assert set(operation["requestBody"]["content"]) == types
+
+
+def test_every_refusal_is_a_problem_with_an_example_of_each_of_its_codes(document, operations):
+    examples = document["components"]["examples"]
+    code_status = {kind.code: int(kind.status) for kind in kinds()}
+    for name, operation in operations.items():
+        refusals = {s: a for s, a in answers(document, operation).items() if s >= 400}
+        assert {406, 422, 500, 503} <= set(refusals), name
+        for status, answer in refusals.items():
+            [(media_type, content)] = answer["content"].items()
+            assert media_type == PROBLEM_JSON
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert content["examples"]
+            for code in content["examples"]:
+                assert examples[code]["value"]["code"] == code
+                assert code_status[code] == examples[code]["value"]["status"] == status
+
+
+def test_statuses_are_those_that_a_route_can_give(document, operations):
+    statuses = {name: set(answers(document, told)) for name, told in operations.items()}
+    assert statuses["readTask"] == {200, 304, 401, 404, 406, 422, 500, 503}
+    assert statuses["deleteTask"] == {204, 400, 401, 404, 406, 412, 422, 500, 503}
+    body = {400, 401, 406, 409, 413, 415, 422, 500, 503}
+    assert statuses["createTask"] == {201} | body
+    assert statuses["changeTask"] == {200, 404, 412} | body
+
+
+def test_every_body_has_an_example_that_is_true_to_its_schema(document, operations):
+    for name, operation in operations.items():
+        given = answers(document, operation)
+        bodies = [operation.get("requestBody", {}), *(given[s] for s in given if s < 300)]
+        for content in (one for body in bodies for one in body.get("content", {}).values()):
+            assert content["example"], name
+            validator(document, content["schema"]).validate(content["example"])
+    problem = validator(document, {"$ref": "#/components/schemas/Problem"})
+    for told in document["components"]["examples"].values():
+        problem.validate(told["value"])
+
+
+def test_example_bodies_are_accepted_by_the_routes(client, accounts, operations):
+    def example(name: str) -> dict[str, Any]:
+        told: dict[str, Any] = operations[name]["requestBody"]["content"]["application/json"]
+        return told["example"]
+
+    assert client.post("/api/v1/auth/register", json=example("register")).status_code == 201
+    assert client.post("/api/v1/auth/login", json=example("logIn")).status_code == 200
+    ada = accounts.log_in("ada")
+    assert ada.post("/auth/reauthenticate", example("reauthenticate")).status_code == 200
+    assert ada.patch("/auth/me", example("changeAccount")).status_code == 200
+    task = ada.post("/tasks", example("createTask"))
+    assert task.status_code == 201
+    path = f"/tasks/{task.json['id']}"
+    assert ada.put(path, example("replaceTask")).status_code == 200
+    assert ada.patch(path, example("changeTask")).status_code == 200
+    assert ada.put(f"{path}/status", example("changeStatus")).status_code == 200
+    assert ada.post("/tasks/batch", example("changeTasks")).status_code == 200
+    assert ada.put("/auth/password", example("changePassword")).status_code == 204
+
+
+def test_schemas_say_what_the_fields_mean(document):
+    schemas = document["components"]["schemas"]
+    task = schemas["Task"]["properties"]
+    assert schemas["Task"]["required"] == list(task)
+    assert task["due_at"] == {"type": ["string", "null"], "format": "date-time"}
+    assert task["due_date"] == {"type": ["string", "null"], "format": "date"}
+    assert task["created_at"] == {"type": "string", "format": "date-time"}
+    assert task["status"]["enum"] == ["pending", "in_progress", "completed", "cancelled"]
+    assert task["url"]["format"] == "uri"
+    create = schemas["CreateTask"]
+    assert create["required"] == ["title"]
+    assert create["additionalProperties"] is False
+    assert create["properties"]["priority"]["default"] == "none"
+    assert create["properties"]["description"]["type"] == ["string", "null"]
+    change = schemas["ChangeTask"]
+    assert "required" not in change
+    assert not any("default" in told for told in change["properties"].values())
+
+
+def test_parameters_say_what_they_take(operations):
+    told = {one["name"]: one for one in operations["listTasks"]["parameters"] if "name" in one}
+    assert told["status"]["schema"]["type"] == "array"
+    assert (told["status"]["style"], told["status"]["explode"]) == ("form", False)
+    assert told["cursor"]["schema"]["type"] == "string"
+    assert "default" not in told["cursor"]["schema"]
+    limit = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    assert told["limit"]["schema"] == limit
+    assert {"due", "-due"} <= set(told["sort"]["schema"]["enum"])
+
+
+def test_text_comes_from_the_docstrings(document, operations):
+    create = operations["createTask"]
+    assert (create["summary"], create["description"]) == ("Create a task", "Create a task.")
+    assert create["tags"] == ["tasks"]
+    assert all(tag["description"] for tag in document["tags"])
+    told = orjson.dumps(document).decode()
+    assert "``" not in told
+
+
+class TestServed:
+    """The document as clients get it: with the address that they use."""
+
+    @pytest.fixture
+    def served(self, document) -> dict[str, Any]:
+        return document | {"servers": [{"url": "http://127.0.0.1:5000"}]}
+
+    def test_as_json(self, client, served):
+        answer = client.get("/api/v1/openapi.json")
+        assert (answer.status_code, answer.content_type) == (200, "application/json")
+        assert answer.json == served
+
+    def test_as_yaml(self, client, served):
+        answer = client.get("/api/v1/openapi.yaml")
+        assert (answer.status_code, answer.content_type) == (200, "application/yaml")
+        assert yaml.safe_load(answer.text) == served
+
+    @pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/openapi.yaml"])
+    def test_to_who_has_it_as_304(self, client, path):
+        first = client.get(path)
+        assert first.headers["Cache-Control"] == "public, no-cache"
+        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+
+    @pytest.mark.parametrize(
+        ("path", "accept", "status"),
+        [
+            ("/api/v1/openapi.json", "application/yaml", 406),
+            ("/api/v1/openapi.yaml", "application/yaml", 200),
+            ("/api/v1/openapi.yaml", "application/json", 406),
+            ("/api/v1/openapi.yaml", "*/*", 200),
+        ],
+    )
+    def test_to_who_accepts_it(self, client, path, accept, status):
+        assert client.get(path, headers={"Accept": accept}).status_code == status
+
+
+class TestContract:
+    """Answers that the document does not foresee fail the test that meets them."""
+
+    @pytest.fixture
+    def lying(self, migrated_app) -> ContractClient:
+        """A client of routes that the document knows, and that answer as each test likes."""
+        app = Flask(__name__)
+        app.extensions["contract"] = Contract(migrated_app)
+        self.answer: Any = None
+        for path in ("/api/v1/auth/me", "/api/v1/nowhere"):
+            app.add_url_rule(path, path, lambda: self.answer, methods=["GET", "PATCH"])
+        return ContractClient(app)
+
+    def headers(self, **more: str) -> dict[str, str]:
+        return {"X-Request-ID": "x", "Content-Type": "application/json"} | more
+
+    def test_as_the_document_says(self, lying, operations):
+        self.answer = (self.body(operations), 200, self.headers())
+        assert lying.get("/api/v1/auth/me").status_code == 200
+
+    @pytest.mark.parametrize(
+        ("status", "changes", "headers"),
+        [
+            (202, {}, {}),
+            (200, {"secret": 1}, {}),
+            (200, {"id": "1"}, {}),
+            (200, {"created_at": "yesterday"}, {}),
+            (200, {"email": None}, {}),
+            (200, {}, {"X-New": "1"}),
+            (200, {}, {"ETag": '"1"'}),
+            (200, {}, {"Content-Type": "text/html"}),
+        ],
+    )
+    def test_otherwise(self, lying, operations, status, changes, headers):
+        self.answer = (self.body(operations) | changes, status, self.headers(**headers))
+        with pytest.raises((AssertionError, jsonschema_rs.ValidationError)):
+            lying.get("/api/v1/auth/me")
+
+    def test_with_a_member_too_few(self, lying, operations):
+        body = self.body(operations)
+        del body["role"]
+        self.answer = (body, 200, self.headers())
+        with pytest.raises(jsonschema_rs.ValidationError):
+            lying.get("/api/v1/auth/me")
+
+    def test_with_a_code_that_is_not_told(self, lying, migrated_app):
+        with migrated_app.app_context():
+            body = Conflict().body() | {"instance": "/api/v1/auth/me", "request_id": "x"}
+        headers = self.headers(**{"Content-Type": PROBLEM_JSON})
+        for code, status in (("conflict", 200), ("stale_version", 409)):
+            self.answer = (body | {"code": code}, status, headers)
+            with pytest.raises(AssertionError):
+                lying.patch("/api/v1/auth/me")
+        self.answer = (body, 409, headers)
+        assert lying.patch("/api/v1/auth/me").status_code == 409
+
+    def test_from_a_path_that_is_not_told(self, lying, operations):
+        self.answer = (self.body(operations), 200, self.headers())
+        with pytest.raises(AssertionError):
+            lying.get("/api/v1/nowhere")
+
+    def body(self, operations) -> dict[str, Any]:
+        content = operations["readAccount"]["responses"]["200"]["content"]
+        return dict(content["application/json"]["example"])
+
+
+def test_promises_add_up_and_are_handed_on():
+    def view() -> None:
+        pass
+
+    assert promise(view, Conflict, takes_key=True) is view
+    again = promise(view, *kinds()[:1])
+    assert vars(again)["_promise"].problems == (Conflict, kinds()[0])
+    assert vars(again)["_promise"].takes_key

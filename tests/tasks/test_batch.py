@@ -1,0 +1,192 @@
+"""Batches: many operations in one call, each as its own call would do it."""
+
+import pytest
+from sqlalchemy import select
+
+from app.tasks.models import Task
+
+
+def rows(stored):
+    return stored(select(Task.id, Task.title, Task.status, Task.version).order_by(Task.id))
+
+
+def create(title="New", **fields):
+    return {"op": "create", "body": {"title": title, **fields}}
+
+
+def update(task_id, body, **fields):
+    return {"op": "update", "id": task_id, "body": body, **fields}
+
+
+def delete(task_id, **fields):
+    return {"op": "delete", "id": task_id, **fields}
+
+
+def batch(account, *operations, **fields):
+    return account.post("/tasks/batch", {"operations": list(operations), **fields})
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_batch_creates_changes_and_deletes_in_the_order_of_its_operations(alice, stored, atomic):
+    first, second, third = alice.task("First"), alice.task("Second"), alice.task("Third")
+    answer = batch(
+        alice,
+        delete(second["id"]),
+        create("Fourth", priority="high"),
+        update(first["id"], {"status": "completed"}, version=1),
+        create("Fifth"),
+        update(third["id"], {}),
+        atomic=atomic,
+    )
+    assert answer.status_code == 200
+    results = answer.json["results"]
+    assert [result["status"] for result in results] == [204, 201, 200, 201, 200]
+    assert results[0] == {"status": 204}
+    fourth, fifth = results[1]["body"], results[3]["body"]
+    for task in (fourth, fifth, results[2]["body"], results[4]["body"]):
+        assert alice.get(f"/tasks/{task['id']}").json == task
+    assert results[2]["body"]["completed_at"] is not None
+    assert results[4]["body"] == third
+    assert third["position"] < fourth["position"] < fifth["position"]
+    assert rows(stored) == [
+        (first["id"], "First", "completed", 2),
+        (third["id"], "Third", "pending", 1),
+        (fourth["id"], "Fourth", "pending", 1),
+        (fifth["id"], "Fifth", "pending", 1),
+    ]
+
+
+def test_each_operation_fails_for_itself(alice, bob, stored):
+    mine, foreign = alice.task("Mine"), bob.task("Foreign")
+    before = rows(stored)
+    answer = batch(
+        alice,
+        create("", colour="red"),
+        update(mine["id"], {"title": "Changed"}, version=7),
+        update(foreign["id"], {"title": "Stolen"}),
+        delete(10**6),
+        create("Made"),
+    )
+    results = answer.json["results"]
+    assert [result["status"] for result in results] == [422, 412, 404, 404, 201]
+    codes = [result["problem"]["code"] for result in results[:4]]
+    assert codes == ["validation_error", "stale_version", "not_found", "not_found"]
+    pointers = {fault["pointer"] for fault in results[0]["problem"]["errors"]}
+    assert pointers == {"/title", "/colour"}
+    assert rows(stored)[:2] == before
+    assert [title for _, title, _, _ in rows(stored)] == ["Mine", "Foreign", "Made"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "status", "code"),
+    [
+        (create(""), 422, "validation_error"),
+        (delete(10**6), 404, "not_found"),
+        (update(1, {"title": "Stale"}, version=9), 412, "stale_version"),
+    ],
+)
+def test_one_failure_of_an_atomic_batch_undoes_all_and_is_the_answer(
+    alice, stored, bad, status, code
+):
+    task = alice.task("First")
+    if bad["op"] == "update":
+        bad = {**bad, "id": task["id"]}
+    before = rows(stored)
+    answer = batch(alice, create("Made"), bad, atomic=True)
+    assert (answer.status_code, answer.json["code"], answer.json["status"]) == (
+        status,
+        code,
+        status,
+    )
+    assert answer.json["operation"] == 1
+    assert rows(stored) == before
+
+
+def test_foreign_and_unknown_tasks_are_refused_alike(alice, bob, stored):
+    foreign = bob.task("Foreign")
+    results = batch(alice, delete(foreign["id"]), delete(10**6)).json["results"]
+    assert results[0] == results[1]
+    assert [title for _, title, _, _ in rows(stored)] == ["Foreign"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/operations"}),
+        ({"operations": []}, {"/operations"}),
+        ({"operations": [create()] * 101}, {"/operations"}),
+        ({"operations": "all"}, {"/operations"}),
+        ({"operations": [7]}, {"/operations/0"}),
+        ({"operations": [{"op": "move", "id": 1}]}, {"/operations/0/op"}),
+        ({"operations": [{"id": 1}]}, {"/operations/0/op"}),
+        ({"operations": [{"op": "update", "body": {}}]}, {"/operations/0/id"}),
+        ({"operations": [{"op": "update", "id": 1}]}, {"/operations/0/body"}),
+        ({"operations": [{"op": "update", "id": 1, "body": []}]}, {"/operations/0/body"}),
+        ({"operations": [{"op": "create", "id": 1, "body": {}}]}, {"/operations/0/id"}),
+        ({"operations": [{"op": "delete", "id": 1, "body": {}}]}, {"/operations/0/body"}),
+        ({"operations": [delete(True)]}, {"/operations/0/id"}),
+        ({"operations": [delete("1")]}, {"/operations/0/id"}),
+        ({"operations": [delete(1.0)]}, {"/operations/0/id"}),
+        ({"operations": [delete(0)]}, {"/operations/0/id"}),
+        ({"operations": [delete(2**63)]}, {"/operations/0/id"}),
+        ({"operations": [delete(1, version=0)]}, {"/operations/0/version"}),
+        ({"operations": [delete(1, colour=1)]}, {"/operations/0/colour"}),
+        ({"operations": [delete(1), update(1, {})]}, {"/operations/1/id"}),
+        ({"operations": [create()], "atomic": "true"}, {"/atomic"}),
+        ({"operations": [create()], "atomic": 1}, {"/atomic"}),
+        ({"operations": [create()], "dry_run": True}, {"/dry_run"}),
+    ],
+)
+def test_a_batch_that_is_none_is_refused_whole_with_the_place_of_each_fault(
+    alice, stored, body, pointers
+):
+    alice.task("First")
+    before = rows(stored)
+    answer = alice.post("/tasks/batch", body)
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+    assert {fault["pointer"] for fault in answer.json["errors"]} == pointers
+    assert rows(stored) == before
+
+
+def test_an_empty_problem_of_a_body_stands_beside_its_operation_only(alice, stored):
+    answer = batch(alice, create("a\0b"), create("\ud800"), create("Fine"))
+    assert [result["status"] for result in answer.json["results"]] == [422, 422, 201]
+    assert [title for _, title, _, _ in rows(stored)] == ["Fine"]
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_a_batch_runs_one_statement_for_each_kind_of_operation(alice, statements, stored, size):
+    tasks = [alice.task(f"Task {number}") for number in range(size)]
+    third = size // 3
+    operations = [
+        *(create(f"New {number}") for number in range(size - 2 * third)),
+        *(update(task["id"], {"priority": "high"}) for task in tasks[:third]),
+        *(delete(task["id"]) for task in tasks[third : 2 * third]),
+    ]
+    with statements() as seen:
+        answer = batch(alice, *operations)
+    assert answer.status_code == 200
+    kinds = [statement.split()[0] for statement in seen]
+    assert kinds.count("INSERT") == 1
+    assert kinds.count("UPDATE") == kinds.count("DELETE") == min(third, 1)
+    assert len(seen) <= 6
+    assert len(rows(stored)) == size - third + size - 2 * third
+
+
+def test_a_batch_can_be_retried_by_its_key(alice, stored):
+    key = {"Idempotency-Key": "batch-1"}
+    body = {"operations": [create("One"), create("Two")]}
+    first = alice.post("/tasks/batch", body, headers=key)
+    again = alice.post("/tasks/batch", body, headers=key)
+    assert again.data == first.data
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert [title for _, title, _, _ in rows(stored)] == ["One", "Two"]
+
+
+def test_an_atomic_refusal_keeps_nothing_but_the_answer(alice, stored):
+    key = {"Idempotency-Key": "batch-2"}
+    body = {"atomic": True, "operations": [create("One"), delete(10**6)]}
+    answers = [alice.post("/tasks/batch", body, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].data == answers[1].data
+    assert rows(stored) == []

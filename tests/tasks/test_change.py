@@ -1,0 +1,195 @@
+"""Changing tasks: PATCH merges, PUT replaces, and the server keeps what is its own."""
+
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from app.tasks.models import Task
+from tests.problems import pointers
+from tests.tasks.test_create import FULL
+
+CHANGES = {
+    "title": "Call the other bank",
+    "description": "Ask again",
+    "status": "cancelled",
+    "priority": "low",
+    "due_at": "2031-02-01T08:30:00.250000Z",
+    "time_zone": "Asia/Kathmandu",
+    "position": "m6",
+}
+OWN = ("version", "updated_at", "completed_at")
+
+
+def without(task, *names):
+    return {name: value for name, value in task.items() if name not in {*names, *OWN}}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_patch_changes_what_it_names_and_keeps_the_rest(alice, field):
+    task = alice.task(**FULL)
+    changed = alice.patch(f"/tasks/{task['id']}", {field: CHANGES[field]}).json
+    assert changed[field] == CHANGES[field]
+    assert without(changed, field) == without(task, field)
+    assert changed["version"] == 2
+    assert changed["updated_at"] > task["updated_at"]
+    assert alice.get(f"/tasks/{task['id']}").json == changed
+
+
+@pytest.mark.parametrize("field", ["description", "due_at", "time_zone"])
+def test_patch_clears_what_it_names_null(alice, field):
+    task = alice.task(**FULL)
+    changed = alice.patch(f"/tasks/{task['id']}", {field: None}).json
+    assert changed[field] is None
+    assert without(changed, field) == without(task, field)
+
+
+@pytest.mark.parametrize("field", ["title", "status", "priority", "position"])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_what_every_task_has_can_not_be_cleared(alice, method, field):
+    task = alice.task(**FULL)
+    body = {"title": "New", "status": "pending", field: None}
+    assert pointers(alice.call(method, f"/tasks/{task['id']}", json=body)) == {f"/{field}"}
+    assert alice.get(f"/tasks/{task['id']}").json == task
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00Z"}),
+        ({"due_at": "2030-01-31T09:00:00Z"}, {"due_date": "2030-01-31"}),
+    ],
+)
+def test_setting_one_kind_of_due_clears_the_other(alice, old, new):
+    task = alice.task(**old)
+    due = {"due_date": None, "due_at": None}
+    assert alice.patch(f"/tasks/{task['id']}", new).json.items() >= (due | new).items()
+    said = {**dict.fromkeys(new), **old}
+    assert alice.patch(f"/tasks/{task['id']}", said).json.items() >= (due | old).items()
+
+
+@pytest.mark.parametrize("kept", [{"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00Z"}])
+def test_clearing_the_kind_of_due_that_a_task_has_not_keeps_the_other(alice, kept):
+    task = alice.task(**kept)
+    [other] = {"due_date", "due_at"} - kept.keys()
+    assert alice.patch(f"/tasks/{task['id']}", {other: None}).json == task
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_both_kinds_of_due_at_once_are_refused(alice, stored, method):
+    task = alice.task()
+    path = "/tasks" if method == "POST" else f"/tasks/{task['id']}"
+    body = {"due_date": "2030-01-31", "due_at": "2030-01-31T09:00:00Z"}
+    answer = alice.call(method, path, json={"title": "New", "status": "pending", **body})
+    assert pointers(answer) == {"/due_at", "/due_date"}
+    assert stored(select(Task.title, Task.due_key)) == [("Buy milk", None)]
+
+
+def test_put_replaces_and_what_is_left_out_takes_its_default(alice):
+    task = alice.task(**FULL)
+    replaced = alice.put(f"/tasks/{task['id']}", {"title": "New", "status": "pending"}).json
+    fresh = dict.fromkeys(FULL) | {
+        "title": "New",
+        "status": "pending",
+        "priority": "none",
+        "position": FULL["position"],
+    }
+    assert {name: replaced[name] for name in FULL} == fresh
+    assert without(replaced, *FULL) == without(task, *FULL)
+    assert replaced["version"] == 2
+    assert alice.get(f"/tasks/{task['id']}").json == replaced
+
+
+@pytest.mark.parametrize("missing", ["title", "status"])
+def test_put_needs_title_and_status(alice, missing):
+    task = alice.task()
+    body = {"title": "New", "status": "pending"}
+    del body[missing]
+    assert pointers(alice.put(f"/tasks/{task['id']}", body)) == {f"/{missing}"}
+    assert alice.get(f"/tasks/{task['id']}").json == task
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {}),
+        ("PATCH", "", {"title": "  Call the bank ", "priority": "urgent"}),
+        ("PATCH", "", {"due_at": "2030-01-31T10:00:00+01:00", "due_date": None}),
+        ("PUT", "", FULL),
+        ("PUT", "/status", {"status": "in_progress"}),
+    ],
+)
+def test_a_write_that_changes_nothing_makes_no_new_version(alice, method, path, body):
+    task = alice.task(**FULL)
+    answer = alice.call(method, f"/tasks/{task['id']}{path}", json=body)
+    assert answer.status_code == 200
+    assert answer.json == task
+    assert alice.get(f"/tasks/{task['id']}").json == task
+
+
+def test_each_real_change_makes_one_new_version(alice):
+    task = alice.task()
+    titles = ("Two", "Two", "Three", "Four", "Buy milk")
+    changes = [alice.patch(f"/tasks/{task['id']}", {"title": title}).json for title in titles]
+    assert [changed["version"] for changed in changes] == [2, 2, 3, 4, 5]
+
+
+CLOSING = {
+    "PATCH": ("", {}),
+    "PUT": ("", {"title": "Buy milk"}),
+    "STATUS": ("/status", {}),
+}
+
+
+@pytest.mark.parametrize("way", CLOSING)
+def test_completing_notes_when_and_reopening_forgets_it(accounts, way):
+    path, body = CLOSING[way]
+    method = "PUT" if way == "STATUS" else way
+    with time_machine.travel(datetime(2030, 1, 1, 12, tzinfo=UTC), tick=False) as clock:
+        alice = accounts.make("alice")
+        task = alice.task()
+        told = []
+        for status in ("completed", "completed", "cancelled", "completed", "in_progress"):
+            clock.shift(60)
+            said = body | {"status": status}
+            answer = alice.call(method, f"/tasks/{task['id']}{path}", json=said)
+            told.append((answer.json["status"], answer.json["completed_at"]))
+    assert told == [
+        ("completed", "2030-01-01T12:01:00Z"),
+        ("completed", "2030-01-01T12:01:00Z"),
+        ("cancelled", None),
+        ("completed", "2030-01-01T12:04:00Z"),
+        ("in_progress", None),
+    ]
+
+
+def test_status_alone_changes_by_its_own_address(alice):
+    task = alice.task(**FULL)
+    changed = alice.put(f"/tasks/{task['id']}/status", {"status": "pending"}).json
+    assert changed["status"] == "pending"
+    assert without(changed, "status") == without(task, "status")
+    assert changed["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({}, "/status"),
+        ({"status": None}, "/status"),
+        ({"status": "done"}, "/status"),
+        ({"status": "pending", "title": "New"}, "/title"),
+    ],
+)
+def test_the_address_of_the_status_takes_a_status_and_nothing_else(alice, body, place):
+    task = alice.task(**FULL)
+    assert pointers(alice.put(f"/tasks/{task['id']}/status", body)) == {place}
+    assert alice.get(f"/tasks/{task['id']}").json == task
+
+
+def test_a_changed_title_or_due_is_found_in_its_new_place(alice):
+    first, second = alice.task("b", due_date="2030-01-02"), alice.task("c", due_date="2030-01-03")
+    alice.patch(f"/tasks/{first['id']}", {"title": "D", "due_at": "2030-01-04T00:00:00Z"})
+    for sort in ("title", "due"):
+        listed = alice.get(f"/tasks?sort={sort}").json["data"]
+        assert [task["id"] for task in listed] == [second["id"], first["id"]]

@@ -1,0 +1,123 @@
+"""What a body or a path may not say of a task: refused by its place, and nothing stored."""
+
+import pytest
+from sqlalchemy import select
+
+from app.tasks.models import Task
+from tests.problems import assert_problem, pointers
+
+NOT_STRINGS = [7, 1.0, True, False, [], {}, ["x"], {"a": "x"}]
+UNSTORABLE = ["a\0b", "\0", "\ud800", "a\udfffb", "\ude00\ud83d"]
+NOT_WORDS = [None, "", " ", *NOT_STRINGS, *UNSTORABLE]
+BAD = {
+    "title": [None, "", "   ", "\t\n\u2003", "x" * 151, *NOT_STRINGS, *UNSTORABLE],
+    "description": ["x" * 20_001, *NOT_STRINGS, *UNSTORABLE],
+    "status": ["done", "PENDING", "pending ", "pending,completed", "\u0440ending", *NOT_WORDS],
+    "priority": ["1", "High", "highest", 0, 4, 5, 2**63, 10**30, *NOT_WORDS],
+    "due_date": [
+        *("", "tomorrow", "2030-02-30", "2030-13-01", "2030-00-10", "2030-1-31", "20300131"),
+        *("2030-01-31T00:00:00Z", " 2030-01-31", "2030-01-31\n", "0000-01-01", "10000-01-01"),
+        *("\u0662\u0660\u0663\u0660-01-31", "2030-W05-4", "-001-01-01", 1_893_456_000),
+        *NOT_STRINGS,
+        *UNSTORABLE,
+    ],
+    "due_at": ["", "now", "2030-01-31", "2030-01-31T09:00:00", *NOT_STRINGS, *UNSTORABLE],
+    "time_zone": [
+        *("", "CEST", "+01:00", "Europe/Nowhere", "europe/zurich", "Europe/Zurich ", "localtime"),
+        *("Factory", "../../etc/passwd", "/etc/localtime", "posix/UTC", "right/UTC", "x" * 5000),
+        *NOT_STRINGS,
+        *UNSTORABLE,
+    ],
+    "position": [None, "", "a b", "é", "\u0661", "a0\n", "x" * 256, *NOT_STRINGS, *UNSTORABLE],
+}
+READ_ONLY = {
+    "id": 7,
+    "version": 7,
+    "created_by": 7,
+    "owner_id": 7,
+    "created_at": "2030-01-31T09:00:00Z",
+    "updated_at": "2030-01-31T09:00:00Z",
+    "completed_at": "2030-01-31T09:00:00Z",
+    "deleted_at": None,
+    "url": "http://example.com/",
+}
+UNKNOWN = {"Title": "x", "titel": "x", "__class__": "x", "title_key": "x", "due_key": None, "": 1}
+WRITES = ("POST", "PUT", "PATCH")
+
+
+@pytest.fixture
+def write(alice, stored):
+    """Tries to write a body by some method, and sees to it that nothing was stored."""
+
+    def send(method, body):
+        task = alice.task()
+        everything = select(*Task.__table__.c)
+        before = stored(everything)
+        path = "/tasks" if method == "POST" else f"/tasks/{task['id']}"
+        needed = {} if method == "PATCH" else {"title": "New", "status": "pending"}
+        answer = alice.call(method, path, json=needed | body)
+        assert stored(everything) == before
+        return answer
+
+    return send
+
+
+@pytest.mark.parametrize("method", WRITES)
+@pytest.mark.parametrize("field", BAD)
+def test_a_value_that_a_field_can_not_take_is_refused_by_its_pointer(write, method, field):
+    for value in BAD[field]:
+        assert pointers(write(method, {field: value})) == {f"/{field}"}, value
+
+
+@pytest.mark.parametrize("method", WRITES)
+@pytest.mark.parametrize(("field", "value"), [*READ_ONLY.items(), *UNKNOWN.items()])
+def test_a_field_that_is_the_servers_or_unknown_is_refused_by_name(write, method, field, value):
+    assert pointers(write(method, {field: value})) == {f"/{field}"}
+
+
+@pytest.mark.parametrize(
+    ("key", "pointer"),
+    [
+        ("a/b", "/a~1b"),
+        ("a~b", "/a~0b"),
+        ("~1", "/~01"),
+        ("a\0b", "/a\0b"),
+        ("\ud800", "/\\ud800"),
+        ("_schema", "/_schema"),
+        ("ключ", "/ключ"),
+        ('"', '/"'),
+    ],
+)
+def test_a_strange_name_is_told_as_a_json_pointer(write, key, pointer):
+    assert pointers(write("POST", {key: 1})) == {pointer}
+
+
+def test_every_fault_is_named_at_once(write):
+    body = {"title": "", "status": "done", "priority": 1, "due_date": "no", "id": 1, "what": 2}
+    answer = write("POST", body)
+    assert pointers(answer) == {f"/{field}" for field in body}
+    assert answer.json["detail"] == "6 fields are not acceptable."
+
+
+def test_a_title_is_needed(alice, stored):
+    assert pointers(alice.post("/tasks", {})) == {"/title"}
+    assert stored(select(Task.id)) == []
+
+
+IDS = ["0", "-1", "+1", "007", str(2**63), str(10**30), "9" * 5000, "1.0", "1e0", "\u0661", "a"]
+
+
+@pytest.mark.parametrize("task_id", [*IDS, "null", "1 ", "%001", "1%00", "1;x", "*", "."])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("PUT", "", {"title": "New", "status": "pending"}),
+        ("PATCH", "", {"title": "New"}),
+        ("PUT", "/status", {"status": "completed"}),
+        ("DELETE", "", None),
+    ],
+)
+def test_what_is_not_the_one_spelling_of_an_id_is_not_found(alice, task_id, method, path, body):
+    answer = alice.call(method, f"/tasks/{task_id}{path}", json=body)
+    assert_problem(answer, 404, "not_found")

@@ -1,0 +1,49 @@
+"""How many statements each route of tasks runs: the session with its user, then its own."""
+
+import pytest
+from sqlalchemy import select
+
+from app.tasks.models import Task
+
+
+def test_reading_a_task_runs_one_statement_for_the_session_and_one_for_the_row(alice, statements):
+    task = alice.task()
+    with statements() as seen:
+        answer = alice.get(f"/tasks/{task['id']}")
+    assert answer.json == task
+    assert len(seen) == 2
+    assert "FROM sessions JOIN users" in seen[0]
+    assert "FROM tasks" in seen[1]
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-due", "due", "-title"])
+def test_a_list_of_any_size_runs_two_statements(alice, statements, sort):
+    for number in range(7):
+        alice.task(f"Task {number}", due_date="2030-01-01" if number % 2 else None)
+    for limit, count in ((1, 1), (5, 5), (200, 7)):
+        with statements() as seen:
+            answer = alice.get("/tasks", query_string={"sort": sort, "limit": limit})
+        assert len(answer.json["data"]) == count
+        assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "count"),
+    [
+        ("POST", "/tasks", {"title": "New"}, 3),
+        ("PUT", "/tasks/{id}", {"title": "New", "status": "pending"}, 3),
+        ("PATCH", "/tasks/{id}", {"title": "New"}, 3),
+        ("PUT", "/tasks/{id}/status", {"status": "completed"}, 3),
+        ("DELETE", "/tasks/{id}", None, 3),
+    ],
+)
+def test_a_write_runs_no_statement_too_many(alice, statements, stored, method, path, body, count):
+    task = alice.task()
+    with statements() as seen:
+        answer = alice.call(method, path.format(id=task["id"]), json=body)
+    assert answer.status_code in {200, 201, 204}
+    assert len(seen) == count
+    titles = [title for (title,) in stored(select(Task.title).order_by(Task.id))]
+    assert titles == {"POST": ["Buy milk", "New"], "DELETE": []}.get(
+        method, ["Buy milk" if path.endswith("status") else "New"]
+    )

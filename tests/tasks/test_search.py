@@ -1,0 +1,356 @@
+"""What ``q`` finds: the same on both databases, and by a rule that a few lines of Python tell."""
+# ruff: noqa: RUF001  # letters that look like others are what is told apart here
+
+from itertools import groupby
+from unicodedata import category, normalize
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from app.extensions import db
+from app.http import pages
+from app.tasks.search import (
+    LONGEST_SIGNS,
+    LONGEST_WORD,
+    fts5_query,
+    listed_words,
+    pattern,
+    stored_words,
+    words,
+)
+from tests.problems import parameters
+
+SORTS = ("created_at", "updated_at", "due", "priority", "title", "position")
+NAUGHTY = [
+    *("undefined", "NULL", "null", "None", "true", "1E+02", "0x0", "-1.00", "1/0", "NaN"),
+    *("1,000", "!@#$%^&*()`~", '<>?:"{}|_+', ",./;'[]\\-="),
+    *("\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x7f", "\x80\x81\x84\x86", "\ufeff"),
+    *("\u202etest\u202d", "\u2060", "\u200b", "\xad", "\ufffe", "Ω≈ç√∫˜µ≤≥÷", "åß∂ƒ©˙∆˚¬…æ"),
+    *("œ∑´®†¥¨ˆøπ“‘", "¡™£¢∞§¶•ªº–≠", "¸˛Ç◊ı˜Â¯˘¿", "⅛⅜⅝⅞", "ЁЂЃЄЅІЇЈЉЊ", "٠١٢٣", "⁰⁴⁵₀₁₂"),
+    *("ด้้้้้็็็็็้้", "田中さんにあげて下さい", "部落格", "사회과학원", "찦차를", "𠜎𠜱𠝹"),
+    *("ⱺ", "ÅÍÎÏ˝ÓÔÒÚÆ☃", "ヽ༼ຈل͜ຈ༽ﾉ", "(｡◕ ∀ ◕｡)", "👩🏽", "👨\u200d👩\u200d👦", "🇺🇸🇷🇺"),
+    *("123", "١٢٣", "ﷺ", "الكل في المجمو", "הָיְתָה", "הָיְתָהtestالصفحات", "̡͓̞ͅI̗c҉̔m̺̭"),
+    *("T̷͈o͞ ͇", "˙ɐnbᴉlɐ", "Ｔｈｅ", "𝐓𝐡𝐞", "⒯⒣⒠", "<script>alert(0)</script>", "';--"),
+    *("1;DROP TABLE tasks", "' OR 1=1 -- 1", "%", "_", "%s%n", "{0}", "$HOME", "`ls`"),
+    *("../../etc/passwd", "\\", "\\\\", '"', '""', "AND", "OR", "NOT", "NEAR(", "a NEAR/2 b"),
+    *("*", "**", ":", "-x", "{", "}", "^", "title:x", "+", "&", "|", "!", "<->", ":*", "a:*"),
+    *("'", "''", "$$", "$1", "?", ":q", "%(q)s", "[]", '["a"]', "\\u0041", "!%", "!!_"),
+    *("\U0010ffff",),
+]  # fmt: skip
+SIGNS = [chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum()] + ["≠", "€", "😀", "☃"]
+# Characters that meet each other's folds, joints and escapes.
+LETTERS = st.sampled_from(
+    "aAbBzäÄéßsSıİøñ1٢字かがΣσςक्ि🙂 \u3000\u0301\u0308\u200d\ufe0f\"'\\%_!*-:&|<>@^~\x01"
+)
+TEXTS = st.text(LETTERS, min_size=1, max_size=12).map(str.strip).filter(bool)
+
+
+# How many rows are read in the list's order, before the index is asked.
+WAYS = {"row by row": (2_000, 10_000), "from the index": (1, 2)}
+
+
+def find(account, q, **query):
+    answer = account.get("/tasks", query_string={"q": q, "limit": 200, **query})
+    assert answer.status_code == 200, answer.text
+    return [task["id"] for task in answer.json["data"]]
+
+
+def titles(account, q):
+    answer = account.get("/tasks", query_string={"q": q, "sort": "title"})
+    assert answer.status_code == 200, answer.text
+    return {task["title"] for task in answer.json["data"]}
+
+
+def runs(text):
+    """The rule once more: words and runs of signs, where marks belong to what they follow."""
+    kinds, kind = [], " "
+    for sign in normalize("NFC", text):
+        if sign.isalnum():
+            kind = "w"
+        elif sign.isspace():
+            kind = " "
+        elif kind != "w" or category(sign)[0] != "M":
+            kind = "s"
+        kinds.append(kind)
+    pairs = groupby(zip(kinds, normalize("NFC", text), strict=True), key=lambda pair: pair[0])
+    return [(kind, "".join(sign for _, sign in run)) for kind, run in pairs if kind != " "]
+
+
+def bare(word):
+    folded = normalize("NFD", word).casefold()
+    accents = {"\u0301", "\u0308", "\u0307", "\u0303"}
+    return normalize(
+        "NFC", "".join({"ı": "i", "ø": "o"}.get(c, c) for c in folded if c not in accents)
+    )
+
+
+def is_found(q, text):
+    """Whether each word of ``q`` begins one of the text's, and each run of signs is in one."""
+    there = runs(text)
+    return all(
+        any(bare(word).startswith(bare(part)) for is_, word in there if is_ == "w")
+        if kind == "w"
+        else all(
+            any(part[at : at + LONGEST_SIGNS] in signs for is_, signs in there if is_ == "s")
+            for at in range(len(part))
+        )
+        for kind, part in runs(q)
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "found_by", "not_by"),
+    [
+        ("Buy fresh milk", ["milk", "MILK", "mil", "m", "fresh buy", "buy milk"], ["ilk", "milky"]),
+        ("Train to Zürich", ["zurich", "ZÜR", "zürich", "zu\u0308r"], ["zuerich"]),
+        ("Zu\u0308rich", ["Zürich", "ZUR"], ["rich"]),
+        ("Straße", ["STRASSE", "straße", "strass", "stra"], ["strase"]),
+        ("Łódź, Tromsø", ["lodz", "tromso", "ŁÓDŹ"], ["odz"]),
+        ("İstanbul Isparta", ["istanbul", "ısparta", "ISPARTA"], ["stanbul"]),
+        ("Ὀδυσσεύς", ["οδυσσευς", "ΟΔΥΣΣΕΎΣ", "οδυσσευσ"], ["δυσ"]),
+        ("日本語 メモ", ["日本", "日本語", "メ"], ["本語", "中"]),
+        ("がき", ["が", "がき"], ["か", "かき", "き"]),
+        ("हिन्दी में", ["हिन्दी", "हि"], ["हन", "की"]),
+        ("Party 🎉🎂 now", ["🎉", "🎂", "🎉🎂", "party 🎂"], ["🎂🎉", "🎈"]),
+        ("100% of a_b", ["100%", "a_b", "%", "_", "10"], ["100&", "a-b", "00", "__"]),
+        ("it's C++", ["it's", "'", "c++", "+", "++", "it+"], ["+++", "it-"]),
+        ("see -> there", ["->", "-", ">"], [">-", "=>"]),
+        ("caf\xe9 \x01", ["\x01", "cafe"], ["\x02"]),
+        ("x" * 150, ["x", "x" * 150], ["x" * 151, "xy"]),
+    ],
+)
+def test_a_title_is_found_by_the_beginnings_of_its_words(alice, title, found_by, not_by):
+    alice.task("Quite another one")
+    alice.task(title)
+    for q in found_by:
+        assert titles(alice, q) == {title}, q
+    for q in not_by:
+        assert titles(alice, q) == set(), q
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_sign_finds_itself_and_nothing_else(alice, sign):
+    bearers = {sign, f"a{sign}b", f"{sign}{sign}", f"x {sign}"}
+    others = [other for other in SIGNS if other != sign]
+    for title in [*bearers, "a b", "ab", "".join(others)]:
+        alice.task(title)
+    assert titles(alice, sign) == bearers
+    assert titles(alice, sign * 2) == {sign * 2}
+    assert titles(alice, f"a{sign}b") == {f"a{sign}b"}
+
+
+def test_every_naughty_string_finds_the_task_that_it_is_the_title_of(alice):
+    stored = [alice.task(title)["title"] for title in NAUGHTY]
+    for title in stored:
+        found = titles(alice, title)
+        assert title in found
+        assert found == {other for other in stored if is_found(title, other)}
+
+
+@pytest.mark.parametrize(
+    "q", ["and", "or NOT", 'NEAR("milk', "milk*", "^milk", "title:milk", "!milk"]
+)
+def test_no_operator_is_understood(alice, q):
+    alice.task("Buy milk")
+    assert titles(alice, q) == set()
+    alice.task(q)
+    assert titles(alice, q) == {q}
+
+
+def test_all_words_must_be_found_in_title_or_description(alice):
+    both = alice.task("Buy milk", description="From the *farm* in Zürich")
+    alice.task("Buy bread")
+    only = alice.task("Call", description="the farm")
+    assert find(alice, "farm") == [only["id"], both["id"]]
+    assert find(alice, "milk farm") == find(alice, "zurich buy") == [both["id"]]
+    assert find(alice, "*") == [both["id"]]
+    assert find(alice, "bread farm") == []
+    assert find(alice, "buy " * 50) == find(alice, "b", sort="-created_at")
+
+
+def indexed(app, owner, word):
+    """The tasks that the index has a word for, whether they are there or not."""
+    with app.app_context():
+        if db.engine.dialect.name == "postgresql":  # keeps its indexes itself
+            return []
+        asked = {"q": fts5_query(listed_words(owner.id, word))}
+        found = text("SELECT rowid FROM tasks_search WHERE tasks_search MATCH :q")
+        return db.session.scalars(found, asked).all()
+
+
+def test_a_search_follows_what_changes_and_what_goes(app, alice):
+    task = alice.task("Buy milk", description="soon")
+    path = f"/tasks/{task['id']}"
+    alice.patch(path, {"title": "Buy bread"})
+    assert (find(alice, "milk"), find(alice, "bread soon")) == ([], [task["id"]])
+    alice.patch(path, {"description": None})
+    assert find(alice, "soon") == []
+    alice.patch(path, {"priority": "high"})
+    assert find(alice, "bread") == [task["id"]]
+    alice.put(path, {"title": "New", "status": "pending", "description": "later"})
+    assert (find(alice, "bread"), find(alice, "new later")) == ([], [task["id"]])
+    alice.delete(path)
+    assert find(alice, "new") == []
+    words_once_had = ("buy", "milk", "soon", "bread", "new", "later")
+    assert not any(indexed(app, alice, word) for word in words_once_had)
+
+
+def test_a_batch_is_searched_like_the_calls_it_stands_for(alice):
+    kept, gone = alice.task("First"), alice.task("Second")
+    operations = [
+        {"op": "create", "body": {"title": "Third", "description": "batched"}},
+        {"op": "update", "id": kept["id"], "body": {"title": "Batched too"}},
+        {"op": "delete", "id": gone["id"]},
+    ]
+    answer = alice.post("/tasks/batch", {"operations": operations})
+    made = answer.json["results"][0]["body"]["id"]
+    assert sorted(find(alice, "batched")) == [kept["id"], made]
+    assert find(alice, "first") == find(alice, "second") == []
+
+
+def test_the_words_of_an_account_go_with_it(app, alice, bob):
+    alice.task("Buy milk")
+    task = bob.task("Buy bread")
+    assert alice.delete("/auth/me").status_code == 204
+    assert indexed(app, alice, "buy") == []
+    assert find(bob, "buy") == [task["id"]]
+
+
+def test_nobody_finds_what_is_not_in_their_list(alice, bob, admin):
+    task = alice.task("Secret plan")
+    bob.task("Plan")
+    assert find(bob, "secret") == find(admin, "secret") == []
+    assert find(admin, "secret", owner_id=alice.id) == [task["id"]]
+    assert bob.get(f"/tasks?q=secret&owner_id={alice.id}").json["data"] == []
+
+
+@pytest.mark.parametrize("q", ["", " ", "\t\n", "\u3000", "x" * 201, "\0", "a\0b"])
+def test_a_search_for_nothing_too_much_or_nul_is_refused(alice, q):
+    assert parameters(alice.get("/tasks", query_string={"q": q})) == {"q"}
+
+
+@pytest.mark.parametrize("q", ["%ED%A0%80", "a%ED%BF%BFb", "%00", "%FF", "%C3"])
+def test_what_is_no_text_is_refused(alice, q):
+    assert parameters(alice.get(f"/tasks?q={q}")) == {"q"}
+
+
+def test_a_search_may_have_200_characters(alice):
+    title = "ab " * 50
+    task = alice.task(title)
+    for q in ("a" * 200, "😀" * 200, "a " * 100, "%" * 200, "! " * 100):
+        assert find(alice, q) == ([task["id"]] if q == "a " * 100 else [])
+
+
+@pytest.mark.parametrize("sign", [*"-xß", "\U0001f600", "ﷺ", "\\", '"', "\x01", "ΐ"])
+def test_the_longest_description_of_one_character_is_stored_and_found(alice, sign):
+    task = alice.task(description=sign * 20_000)
+    assert find(alice, sign) == find(alice, sign * 200) == [task["id"]]
+
+
+@pytest.mark.parametrize("first", [0x21, 0x4E00, 0x1F300, 0x10000])
+def test_the_longest_description_of_different_characters_is_stored_and_found(alice, first):
+    codes = [first + number * 7 for number in range(4_000)]
+    text = "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
+    task = alice.task(description=(text * 5)[:20_000])
+    assert find(alice, text[:30].strip()) == [task["id"]]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("sort", [sign + sort for sort in SORTS for sign in ("", "-")])
+def test_every_order_and_filter_goes_with_a_search(alice, monkeypatch, sort, way):
+    monkeypatch.setattr(pages, "WALKED_ROWS", WAYS[way])
+    for number in range(24):
+        alice.task(
+            f"Task {'odd' if number % 2 else 'even'} {number}",
+            status="completed" if number % 3 else "pending",
+            due_date=f"2030-01-{number + 1:02}" if number % 4 else None,
+            priority="high" if number % 5 else "low",
+        )
+    everything = alice.get("/tasks", query_string={"sort": sort}).json["data"]
+    for q, filters in (
+        ("odd", {}),
+        ("task odd", {"status": "completed"}),
+        ("ev", {"has_due": "true", "priority": "high"}),
+        ("t o", {"due_before": "2030-01-15"}),
+    ):
+        expected = [
+            task["id"]
+            for task in everything
+            if is_found(q, task["title"])
+            and task["status"] == filters.get("status", task["status"])
+            and task["priority"] == filters.get("priority", task["priority"])
+            and (task["due_date"] or "" if filters.get("has_due") else True)
+            and ("due_before" not in filters or (task["due_date"] or "9") < "2030-01-15")
+        ]
+        seen, cursor = [], {}
+        while cursor is not None:
+            query = {"q": q, "sort": sort, "limit": 3, **filters, **cursor}
+            page = alice.get("/tasks", query_string=query).json
+            seen += [task["id"] for task in page["data"]]
+            cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+        assert seen == expected
+
+
+def test_a_cursor_is_bound_to_its_search(alice):
+    for _ in range(3):
+        alice.task("Buy milk")
+    cursor = alice.get("/tasks?q=milk&limit=1").json["next_cursor"]
+    assert alice.get(f"/tasks?q=milk&limit=1&cursor={cursor}").status_code == 200
+    for query in ("", "q=buy&", "q=milk%20buy&"):
+        answer = alice.get(f"/tasks?{query}limit=1&cursor={cursor}")
+        assert (answer.status_code, answer.json["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("q", ["milk", "buy milk", "nothing", "a b c d e f g h i j"])
+def test_a_search_runs_three_statements_or_four(alice, monkeypatch, statements, q):
+    for title in ("Buy milk", "A b c d e f g h i j", "Call"):
+        alice.task(title)
+    counts = []
+    for way in WAYS.values():
+        monkeypatch.setattr(pages, "WALKED_ROWS", way)
+        with statements() as seen:
+            find(alice, q)
+        counts.append(len(seen))
+    assert counts == [3, 4]
+
+
+@given(TEXTS)
+def test_the_words_of_any_title_find_it(title):
+    asked = words(title)
+    assert asked
+    assert is_found(title, title)
+    assert words(" ".join(asked)) == asked
+    assert stored_words(7, title, None).split(" ") == [f"7:{word}" for word in asked]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=150))
+def test_any_text_is_cut_into_words_that_an_index_holds(text):
+    found = words(text)
+    assert found == sorted(set(found))
+    assert not any(sign.isspace() for word in found for sign in word)
+    assert all(0 < len(word) <= LONGEST_WORD for word in found)
+    assert bool(found) == bool(text.strip())
+    assert len(pattern(found)) >= len(found)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(TEXTS, min_size=1, max_size=8),
+    st.lists(TEXTS, min_size=1, max_size=8),
+    st.sampled_from(sorted(WAYS)),
+)
+def test_the_api_finds_what_the_rule_says(alice, monkeypatch, texts, asked, way):
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "WALKED_ROWS", WAYS[way])
+        tasks = [alice.task(text, description=text[::-1].strip()) for text in texts]
+        for q in [*asked, *texts]:
+            expected = {
+                task["id"]
+                for task in tasks
+                if is_found(q, f"{task['title']} {task['description']}")
+            }
+            assert set(find(alice, q)) == expected, q
+        for task in tasks:
+            alice.delete(f"/tasks/{task['id']}")
