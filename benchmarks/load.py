@@ -14,11 +14,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from itertools import count
+from threading import Barrier
 
 from server import Client, started
 
 PASSWORD = "correct horse battery"  # noqa: S105  # of accounts that live as long as the run
 ACCOUNTS = 8
+PATIENCE = 120
 ACTS = ("create", "patch", "delete", "read", "list")
 SORTS = ("created_at", "-created_at", "due", "-priority", "title", "position")
 
@@ -32,12 +35,13 @@ class Seen:
     deleted: set[int] = field(default_factory=set)
 
 
-def use(client: Client, seen: Seen, number: int, until: float) -> None:
-    """Create, change, delete, read and list until the time is over."""
+def use(client: Client, seen: Seen, number: int, seconds: float) -> None:
+    """Create, change, delete, read and list until the time is over; create once at the least."""
     chance = random.Random(number)
-    turn = 0
-    while time.monotonic() < until:
-        turn += 1
+    until = time.monotonic() + seconds
+    for turn in count():
+        if turn and time.monotonic() > until:
+            return
         known = list(seen.titles)[-20:]
         act = chance.choices(ACTS, (20, 15, 5, 40, 20))[0] if known else "create"
         title = f"{number}.{turn}"
@@ -65,12 +69,13 @@ def use(client: Client, seen: Seen, number: int, until: float) -> None:
         seen.answers[f"{act} {status}"] += 1
 
 
-def run_client(port: int, number: int, until: float) -> Seen:
+def run_client(port: int, number: int, seconds: float, all_logged_in: Barrier) -> Seen:
     seen = Seen()
     client = Client(port)
     client.log_in(f"load{number % ACCOUNTS}", PASSWORD)
+    all_logged_in.wait(PATIENCE)
     try:
-        use(client, seen, number, until)
+        use(client, seen, number, seconds)
     except (OSError, HTTPException) as error:
         seen.answers[f"broken: {error!r}"] += 1
     return seen
@@ -102,10 +107,10 @@ def main() -> int:
             name = f"load{number}"
             account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
             first.call("POST", "/auth/register", account)
-        until = time.monotonic() + asked.seconds
+        all_logged_in = Barrier(asked.clients)
         with ThreadPoolExecutor(asked.clients) as pool:
             clients = [
-                pool.submit(run_client, server.port, number, until)
+                pool.submit(run_client, server.port, number, asked.seconds, all_logged_in)
                 for number in range(asked.clients)
             ]
             told = [client.result() for client in clients]
