@@ -100,6 +100,7 @@ SETTINGS = (
     Setting("REFRESH_TOKEN_DAYS", positive, "How long a session lives without being refreshed."),
     Setting("SESSION_DAYS", positive, "How long a session lives, refreshed or not."),
     Setting("MAX_CONTENT_LENGTH", positive, "The largest request body, in bytes."),
+    Setting("AUDIT_DAYS", positive, "How long it is kept who did what, in days."),
     Setting("LOG_LEVEL", log_level, "The least level of message that is logged."),
 )
 
@@ -126,6 +127,7 @@ class Config:
     REFRESH_TOKEN_DAYS = 30
     SESSION_DAYS = 90
     MAX_CONTENT_LENGTH = 1024 * 1024
+    AUDIT_DAYS = 365
     LOG_LEVEL = "INFO"
 
     API_TITLE = "Task API"

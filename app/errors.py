@@ -152,6 +152,37 @@ class Forbidden(Problem):
     advice = "Ask whoever owns this, or an administrator."
 
 
+class InsufficientScope(Problem):
+    """The token may be used for other things only (RFC 6750, 3.1); ``scope`` is what it lacks."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "insufficient_scope"
+    detail = "The token lacks a scope that this needs."
+    advice = "Make a token that has the scope which `scope` names, or use a session."
+    header = "WWW-Authenticate"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"The token lacks the scope {scope}.",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+        )
+        self.scope = scope
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("tasks:write")
+
+    def body(self) -> dict[str, Any]:
+        return super().body() | {"scope": self.scope}
+
+
+class AccountDisabled(Problem):
+    status = HTTPStatus.FORBIDDEN
+    code = "account_disabled"
+    detail = "The account is disabled."
+    advice = "Ask an administrator to enable the account again."
+
+
 class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND
     code = "not_found"

@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from itertools import count
+from itertools import count, takewhile
 from threading import Barrier
 
 from server import Client, started
@@ -39,9 +39,7 @@ def use(client: Client, seen: Seen, number: int, seconds: float) -> None:
     """Create, change, delete, read and list until the time is over; create once at the least."""
     chance = random.Random(number)
     until = time.monotonic() + seconds
-    for turn in count():
-        if turn and time.monotonic() > until:
-            return
+    for turn in takewhile(lambda turn: not turn or time.monotonic() < until, count()):
         known = list(seen.titles)[-20:]
         act = chance.choices(ACTS, (20, 15, 5, 40, 20))[0] if known else "create"
         title = f"{number}.{turn}"

@@ -1,17 +1,20 @@
 """The door of every route that is not public: a good bearer token, or 401 (RFC 6750)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from flask import request
 
-from app.auth import services, tokens
-from app.auth.models import Actor
+from app.auth import personal_tokens, services, tokens
+from app.auth.models import Actor, Scope
 from app.auth.tokens import Claims, TokenType
 from app.errors import (
+    AccountDisabled,
     AuthenticationRequired,
     FreshTokenRequired,
+    InsufficientScope,
     InvalidToken,
     TokenExpired,
     TokenRevoked,
@@ -23,7 +26,19 @@ SCHEMES: Mapping[TokenType, SecurityScheme] = {
     "access": SecurityScheme("accessToken", "The access token that login and refresh give."),
     "refresh": SecurityScheme("refreshToken", "The refresh token that came last."),
 }
-REFUSALS = (AuthenticationRequired, InvalidToken, TokenExpired, TokenRevoked, WrongTokenType)
+PERSONAL = SecurityScheme(
+    "personalToken",
+    "A personal access token; the operation names the scope that it needs.",
+    format=f"{personal_tokens.PREFIX}...",
+)
+REFUSALS = (
+    AuthenticationRequired,
+    InvalidToken,
+    TokenExpired,
+    TokenRevoked,
+    WrongTokenType,
+    AccountDisabled,
+)
 
 
 def bearer_token() -> str:
@@ -43,14 +58,28 @@ def bearer_token() -> str:
     return str(token)
 
 
-def _claims(*types: TokenType) -> Claims:
-    claims = tokens.read(bearer_token())
-    if claims.type not in types:
-        raise WrongTokenType
-    return claims
+def requires_token(scope: Scope) -> Callable[[View], View]:
+    """Let a view run for a live session, or a personal token with ``scope``; the Actor is first."""
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            token = bearer_token()
+            if token.startswith(personal_tokens.PREFIX):
+                actor = personal_tokens.authenticate(token)
+            else:
+                actor = _of_session(token, "access")
+            if scope not in actor.scopes:
+                raise InsufficientScope(scope)
+            return view(actor, *args, **kwargs)
+
+        taken = (SCHEMES["access"], replace(PERSONAL, scope=scope))
+        return promise(guarded, *REFUSALS, InsufficientScope, tokens=taken)
+
+    return decorator
 
 
-def requires_token(
+def requires_session(
     *, fresh: bool = False, types: tuple[TokenType, ...] = ("access",)
 ) -> Callable[[View], View]:
     """Let a view run only for a live session; it gets the Actor first.
@@ -61,7 +90,7 @@ def requires_token(
     def decorator(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            actor: Actor = services.authenticate(_claims(*types))
+            actor = _of_session(bearer_token(), *types)
             if fresh and not actor.fresh:
                 raise FreshTokenRequired
             return view(actor, *args, **kwargs)
@@ -77,6 +106,19 @@ def requires_refresh_token(view: View) -> View:
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        return view(_claims("refresh"), *args, **kwargs)
+        return view(_claims(bearer_token(), "refresh"), *args, **kwargs)
 
     return promise(guarded, *REFUSALS, tokens=(SCHEMES["refresh"],))
+
+
+def _of_session(token: str, *types: TokenType) -> Actor:
+    return services.authenticate(_claims(token, *types))
+
+
+def _claims(token: str, *types: TokenType) -> Claims:
+    if token.startswith(personal_tokens.PREFIX):
+        raise WrongTokenType
+    claims = tokens.read(token)
+    if claims.type not in types:
+        raise WrongTokenType
+    return claims

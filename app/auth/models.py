@@ -1,12 +1,22 @@
 """The tables of accounts and of the sessions that they open."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column, validates
+from sqlalchemy.types import TypeDecorator
 
 from app.database import Model, RowId, Word
 
@@ -18,15 +28,32 @@ class Role(StrEnum):
     admin = "admin"
 
 
+class Scope(StrEnum):
+    """What a personal access token may be used for; a session may do all of it."""
+
+    tasks_read = "tasks:read"
+    tasks_write = "tasks:write"
+    projects_read = "projects:read"
+    projects_write = "projects:write"
+    account_read = "account:read"
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The account that a request acts for, through one session of its own."""
+    """The account that a request acts for, through a session or a personal access token.
+
+    A token has no ``session_id``, and may do what its ``scopes`` say.
+    """
 
     id: int
     role: str
     time_zone: str
-    session_id: str
+    session_id: str = ""
     fresh: bool = False
+    scopes: frozenset[Scope] = ALL_SCOPES
 
     @property
     def is_admin(self) -> bool:
@@ -54,8 +81,13 @@ class User(Model):
     password_hash: Mapped[str] = mapped_column(String(255))
     role: Mapped[str] = mapped_column(Word)
     time_zone: Mapped[str] = mapped_column(String(64))
+    disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def disabled(self) -> bool:
+        return self.disabled_at is not None
 
     @validates("username")
     def _keep_username_key(self, _: str, username: str) -> str:
@@ -94,3 +126,94 @@ class Session(Model):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+class Scopes(TypeDecorator[tuple[Scope, ...]]):
+    """Scopes, stored as their words and returned in the order of the enumeration."""
+
+    impl = String(255)
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str | None:
+        return None if value is None else " ".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Scope, ...]:
+        held = (value or "").split()
+        return tuple(scope for scope in Scope if scope in held)
+
+
+class PersonalToken(Model):
+    """An access token for scripts: of the token itself only its hash is kept."""
+
+    __tablename__ = "personal_tokens"
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        Index("ix_personal_tokens_user_id_created_at_id", "user_id", "created_at", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    scopes: Mapped[tuple[Scope, ...]] = mapped_column(Scopes)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class MailPurpose(StrEnum):
+    """What a mailed token is good for."""
+
+    reset_password = "reset_password"  # noqa: S105  # a purpose, not a secret
+    verify_email = "verify_email"
+    change_email = "change_email"
+
+
+class MailedToken(Model):
+    """A token that was mailed to ``email``, for one use; of the token only its hash is kept."""
+
+    __tablename__ = "mailed_tokens"
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        Index("ix_mailed_tokens_user_id_purpose", "user_id", "purpose"),
+        Index("ix_mailed_tokens_expires_at", "expires_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    purpose: Mapped[str] = mapped_column(Word)
+    email: Mapped[str] = mapped_column(String(254))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class SecondFactor(Model):
+    """The secret of an account's one-time passwords, encrypted; in force once it is confirmed.
+
+    ``last_step`` is the time step whose code was used last: no code works twice (RFC 6238, 5.2).
+    """
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[int] = mapped_column(
+        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    secret: Mapped[bytes] = mapped_column(LargeBinary(255))
+    last_step: Mapped[int | None]
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+
+
+class RecoveryCode(Model):
+    """The hash of a code that stands in for a second factor once."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[int] = mapped_column(
+        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    created_at: Mapped[datetime]

@@ -2,26 +2,38 @@
 
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app
 
-from app.auth import services
-from app.auth.guard import requires_refresh_token, requires_token
-from app.auth.models import Actor, User
+from app.audit import services as audit
+from app.audit.schemas import AUDIT_PAGE
+from app.auth import personal_tokens, services
+from app.auth.guard import requires_refresh_token, requires_session, requires_token
+from app.auth.models import Actor, PersonalToken, Scope, User
 from app.auth.schemas import (
     ACCESS,
     CHANGE_ACCOUNT,
     CHANGE_PASSWORD,
+    CREATE_TOKEN,
     LOGIN,
     LOGIN_ANSWER,
+    NEW_TOKEN,
     PAGE_QUERY,
     PAIR,
+    PERSONAL_TOKEN,
+    PERSONAL_TOKEN_PAGE,
     REAUTHENTICATE,
     REGISTER,
     SESSION_PAGE,
     USER,
 )
 from app.auth.tokens import Claims, Pair
-from app.errors import Conflict, FreshTokenRequired, InvalidCredentials, TokenReused
+from app.errors import (
+    AccountDisabled,
+    Conflict,
+    FreshTokenRequired,
+    InvalidCredentials,
+    TokenReused,
+)
 from app.http.blueprint import Blueprint
 from app.http.pages import Page
 
@@ -43,12 +55,12 @@ def register(account: dict[str, Any]) -> Answer:
 
 
 @blueprint.post("/login")
-@blueprint.refuses(InvalidCredentials)
+@blueprint.refuses(InvalidCredentials, AccountDisabled)
 @blueprint.arguments(LOGIN)
 @blueprint.response(200, LOGIN_ANSWER)
 def log_in(credentials: dict[str, Any]) -> Answer:
     """Open a session, for its tokens."""
-    login = services.log_in(**credentials, ip_address=request.remote_addr, user_agent=user_agent())
+    login = services.log_in(**credentials)
     return {**PAIR.dump(login.pair), "user": USER.from_model(login.user)}, NO_STORE
 
 
@@ -62,7 +74,7 @@ def refresh(claims: Claims) -> tuple[Pair, dict[str, str]]:
 
 
 @blueprint.post("/reauthenticate")
-@requires_token()
+@requires_session()
 @blueprint.refuses(InvalidCredentials)
 @blueprint.arguments(REAUTHENTICATE)
 @blueprint.response(200, ACCESS)
@@ -72,7 +84,7 @@ def reauthenticate(actor: Actor, proof: dict[str, str]) -> tuple[Pair, dict[str,
 
 
 @blueprint.post("/logout")
-@requires_token(types=("access", "refresh"))
+@requires_session(types=("access", "refresh"))
 @blueprint.response(204)
 def log_out(actor: Actor) -> None:
     """End the session; its tokens die at once."""
@@ -80,7 +92,7 @@ def log_out(actor: Actor) -> None:
 
 
 @blueprint.get("/sessions")
-@requires_token()
+@requires_session()
 @blueprint.arguments(PAGE_QUERY, location="query")
 @blueprint.response(200, SESSION_PAGE)
 def list_sessions(actor: Actor, query: dict[str, Any]) -> Page:
@@ -89,7 +101,7 @@ def list_sessions(actor: Actor, query: dict[str, Any]) -> Page:
 
 
 @blueprint.delete("/sessions")
-@requires_token()
+@requires_session()
 @blueprint.response(204)
 def end_other_sessions(actor: Actor) -> None:
     """End all of one's own sessions but the current one."""
@@ -97,7 +109,7 @@ def end_other_sessions(actor: Actor) -> None:
 
 
 @blueprint.delete("/sessions/<token_id:session_id>")
-@requires_token()
+@requires_session()
 @blueprint.response(204)
 def end_session(actor: Actor, session_id: str) -> None:
     """End one of one's own sessions."""
@@ -105,7 +117,7 @@ def end_session(actor: Actor, session_id: str) -> None:
 
 
 @blueprint.get("/me")
-@requires_token()
+@requires_token(Scope.account_read)
 @blueprint.response(200, USER)
 def read_account(actor: Actor) -> User:
     """Read one's own account."""
@@ -113,7 +125,7 @@ def read_account(actor: Actor) -> User:
 
 
 @blueprint.patch("/me")
-@requires_token()
+@requires_session()
 @blueprint.refuses(FreshTokenRequired)
 @blueprint.arguments(CHANGE_ACCOUNT)
 @blueprint.response(200, USER)
@@ -123,7 +135,7 @@ def change_account(actor: Actor, changes: dict[str, Any]) -> User:
 
 
 @blueprint.delete("/me")
-@requires_token(fresh=True)
+@requires_session(fresh=True)
 @blueprint.refuses(Conflict)
 @blueprint.response(204)
 def delete_account(actor: Actor) -> None:
@@ -132,7 +144,7 @@ def delete_account(actor: Actor) -> None:
 
 
 @blueprint.put("/password")
-@requires_token(fresh=True)
+@requires_session(fresh=True)
 @blueprint.refuses(InvalidCredentials)
 @blueprint.arguments(CHANGE_PASSWORD)
 @blueprint.response(204)
@@ -141,7 +153,47 @@ def change_password(actor: Actor, change: dict[str, str]) -> None:
     services.change_password(actor, **change)
 
 
-def user_agent() -> str | None:
-    """What the client calls itself, shortened, and without what is not for reading."""
-    named = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
-    return named.encode(errors="replace").decode()[:255] or None
+@blueprint.get("/me/audit")
+@requires_session()
+@blueprint.arguments(PAGE_QUERY, location="query")
+@blueprint.response(200, AUDIT_PAGE)
+def list_own_events(actor: Actor, query: dict[str, Any]) -> Page:
+    """List what was done to one's own account and in its name, the newest first."""
+    return audit.list_events(actor.id, **query)
+
+
+@blueprint.get("/tokens")
+@requires_session()
+@blueprint.arguments(PAGE_QUERY, location="query")
+@blueprint.response(200, PERSONAL_TOKEN_PAGE)
+def list_personal_tokens(actor: Actor, query: dict[str, Any]) -> Page:
+    """List one's own personal access tokens, the newest first."""
+    return personal_tokens.list_tokens(actor, **query)
+
+
+@blueprint.post("/tokens")
+@requires_session(fresh=True)
+@blueprint.arguments(CREATE_TOKEN)
+@blueprint.response(201, NEW_TOKEN)
+def create_personal_token(actor: Actor, asked: dict[str, Any]) -> Answer:
+    """Make a personal access token; its text is told this once."""
+    made = personal_tokens.create_token(actor, **asked)
+    location = f"{current_app.config['PUBLIC_URL']}/api/v1/auth/tokens/{made.held.id}"
+    body = {**PERSONAL_TOKEN.from_model(made.held), "token": made.token}
+    return body, NO_STORE | {"Location": location}
+
+
+@blueprint.get("/tokens/<row_id:token_id>")
+@requires_session()
+@blueprint.response(200, PERSONAL_TOKEN)
+def read_personal_token(actor: Actor, token_id: int) -> PersonalToken:
+    """Read one of one's own personal access tokens; its text is not told again."""
+    return personal_tokens.get_token(actor, token_id)
+
+
+@blueprint.delete("/tokens/<row_id:token_id>")
+@requires_session()
+@blueprint.response(204)
+def delete_personal_token(actor: Actor, token_id: int) -> None:
+    """Delete one of one's own personal access tokens; it is refused at once."""
+    personal_tokens.delete_token(actor, token_id)

@@ -7,9 +7,10 @@ import marshmallow
 from email_validator import EmailNotValidError, validate_email
 from flask_marshmallow import Schema
 from marshmallow import fields, validates_schema
+from marshmallow.validate import Length
 from marshmallow_sqlalchemy import auto_field
 
-from app.auth.models import Role, Session, User
+from app.auth.models import PersonalToken, Role, Scope, Session, User
 from app.auth.passwords import LEAST, MOST
 from app.http.fields import Instant, OneOf, Text, TimeZone, Whole
 from app.http.output import OutputSchema, page_schema
@@ -124,6 +125,19 @@ class ChangeAccountSchema(Schema):
     time_zone = TimeZone()
 
 
+class CreateTokenSchema(Schema):
+    class Meta:
+        example = {
+            "name": "Backup script",
+            "scopes": ["tasks:read"],
+            "expires_at": "2027-11-21T00:00:00Z",
+        }
+
+    name = Text(least=1, most=100, trim=True, required=True)
+    scopes = fields.List(OneOf(Scope), required=True, validate=Length(min=1, max=len(Scope)))
+    expires_at = Instant(load_default=None, allow_none=True)
+
+
 class PageQuery(Schema):
     limit = Whole(least=1, most=200, load_default=50)
     cursor = fields.String(load_default=None)
@@ -175,6 +189,36 @@ class SessionSchema(OutputSchema):
     current = fields.Boolean()
 
 
+class PersonalTokenSchema(OutputSchema):
+    class Meta:
+        model = PersonalToken
+        example = {
+            "id": 3,
+            "name": "Backup script",
+            "scopes": ["tasks:read"],
+            "created_at": "2026-11-21T09:00:00.000000Z",
+            "expires_at": "2027-11-21T00:00:00.000000Z",
+            "last_used_at": None,
+        }
+
+    id = auto_field()
+    name = auto_field()
+    scopes = fields.List(OneOf(Scope))
+    created_at = Instant()
+    expires_at = Instant(allow_none=True)
+    last_used_at = Instant(allow_none=True)
+
+
+class NewTokenSchema(PersonalTokenSchema):
+    """A personal access token and its text, which is told this once."""
+
+    class Meta:
+        model = PersonalToken
+        example = {"token": "tap_9tKx0vYbN2mQ4wRrS7uA1cEfGhJkLpZdXoVyTnBi3M8"}
+
+    token = fields.String()
+
+
 class AccessSchema(Schema):
     class Meta:
         example = {
@@ -212,6 +256,10 @@ PAGE_QUERY = PageQuery()
 USER = UserSchema()
 SESSION = SessionSchema()
 SESSION_PAGE = page_schema(SESSION)
+PERSONAL_TOKEN = PersonalTokenSchema()
+PERSONAL_TOKEN_PAGE = page_schema(PERSONAL_TOKEN)
+CREATE_TOKEN = CreateTokenSchema()
+NEW_TOKEN = NewTokenSchema()
 ACCESS = AccessSchema()
 PAIR = PairSchema()
 LOGIN_ANSWER = LoginAnswerSchema()

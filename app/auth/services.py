@@ -9,12 +9,15 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
+from app.audit import services as audit
+from app.audit.models import Event
 from app.auth import passwords, policy, tokens
 from app.auth.models import Actor, Role, Session, User, identity_key
 from app.auth.schemas import SESSION
 from app.auth.tokens import Claims, Pair
 from app.database import violated_constraint
 from app.errors import (
+    AccountDisabled,
     Conflict,
     FreshTokenRequired,
     InvalidCredentials,
@@ -25,6 +28,7 @@ from app.errors import (
 )
 from app.extensions import db
 from app.http.pages import Listing, Page
+from app.origin import origin
 from app.transactions import commit
 
 # How long a client that lost the answer may ask again with the token that it just spent.
@@ -39,17 +43,22 @@ class Login(NamedTuple):
 
 
 SESSION_AND_USER = (
-    select(Session.user_id, Session.expires_at, User.role, User.time_zone)
+    select(Session.user_id, Session.expires_at, User.role, User.time_zone, User.disabled_at)
     .join_from(Session, User)
     .where(Session.id == bindparam("session_id"))
 )
 
 
 def authenticate(claims: Claims) -> Actor:
-    """Return whom a token acts for. Raises TokenRevoked when its session is over."""
+    """Return whom a token acts for.
+
+    Raises TokenRevoked when its session is over, AccountDisabled when its account is disabled.
+    """
     found = db.session.execute(SESSION_AND_USER, {"session_id": claims.session_id}).first()
     if found is None or found.user_id != claims.user_id or found.expires_at <= clock.now():
         raise TokenRevoked
+    if found.disabled_at is not None:
+        raise AccountDisabled
     return Actor(found.user_id, found.role, found.time_zone, claims.session_id, claims.fresh)
 
 
@@ -74,59 +83,74 @@ def register(
     user.password_hash = _hash_new(password, user, "/password")
     db.session.add(user)
     _flush_unique()
+    _record(Event.account_registered, user)
     return commit(user)
 
 
-def log_in(
-    *,
-    username: str | None = None,
-    email: str | None = None,
-    password: str,
-    ip_address: str | None,
-    user_agent: str | None,
-) -> Login:
-    """Open a session. Raises InvalidCredentials, as slowly for an unknown account as a known."""
+def log_in(*, username: str | None = None, email: str | None = None, password: str) -> Login:
+    """Open a session.
+
+    Raises InvalidCredentials, as slowly for an unknown account as for a known, and AccountDisabled
+    to whoever knows the password.
+    """
     user = _by_identity(username, email)
     password = passwords.normalise(password)
     proved = passwords.verify(password, user.password_hash if user else None)
     if user is None or not proved:
+        _record(Event.login_failed, user)
+        commit()
         raise InvalidCredentials
+    if user.disabled:
+        raise AccountDisabled
     _require_unchanged_password(user)
     if passwords.outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
-    now = clock.now()
+    return commit(Login(open_session(user), user))
+
+
+def open_session(user: User) -> Pair:
+    """Open a session for whoever has proved to be ``user``; the commit is the caller's."""
+    now, came_from = clock.now(), origin()
     session = Session(
         id=secrets.token_hex(16),
         user_id=user.id,
         refresh_id=secrets.token_hex(16),
         refreshed_at=now,
         refreshed_before=now,
-        ip_address=ip_address,
-        user_agent=user_agent,
+        ip_address=came_from.ip_address,
+        user_agent=came_from.user_agent,
         created_at=now,
         last_used_at=now,
         expires_at=now + tokens.session_lifetime(),
     )
     db.session.add(session)
-    pair = _pair(session, now, fresh=True)
-    return commit(Login(pair, user))
+    _record(Event.login_succeeded, user, session_id=session.id)
+    return _pair(session, now, fresh=True)
 
 
 def refresh(claims: Claims) -> Pair:
     """Spend a refresh token for a new pair.
 
     A token that was just spent may be spent again for LEEWAY; presented later it was stolen, and
-    ends the session (RFC 9700, 4.14.2). Raises TokenRevoked or TokenReused.
+    ends the session (RFC 9700, 4.14.2). Raises TokenRevoked, TokenReused or AccountDisabled.
     """
-    session = _locked_session(claims)
+    session, disabled_at = _locked_session(claims)
     now = clock.now()
     if session is None or session.expires_at <= now:
         raise TokenRevoked
+    if disabled_at is not None:
+        raise AccountDisabled
     if claims.token_id == session.refresh_id:
         session.spent_id = session.refresh_id
         session.refreshed_before, session.refreshed_at = session.refreshed_at, now
     elif now - _spent_at(session, claims) > LEEWAY:
         db.session.delete(session)
+        audit.record(
+            Event.token_reused,
+            user_id=session.user_id,
+            actor_id=None,
+            session_id=session.id,
+        )
         commit()
         raise TokenReused
     elif claims.token_id != session.spent_id:
@@ -187,12 +211,14 @@ def end_session(actor: Actor, session_id: str) -> None:
     )
     if ended is None:
         raise NotFound
+    _record_own(Event.session_ended, actor, session_id=session_id)
     commit()
 
 
 def end_other_sessions(actor: Actor) -> None:
     """End all of the caller's sessions but the one that it came with."""
     _end_others(actor)
+    _record_own(Event.other_sessions_ended, actor)
     commit()
 
 
@@ -218,6 +244,7 @@ def change_account(actor: Actor, changes: Mapping[str, Any]) -> User:
     if changed:
         user.updated_at = clock.now()
         _flush_unique()
+        _record_own(Event.account_changed, actor, fields=sorted(changed))
     return commit(user)
 
 
@@ -228,6 +255,7 @@ def delete_account(actor: Actor) -> None:
     db.session.execute(
         delete(User).where(User.id == actor.id).execution_options(synchronize_session=False)
     )
+    _record_own(Event.account_deleted, actor)
     commit()
 
 
@@ -243,6 +271,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     user.password_hash = new_hash
     user.updated_at = clock.now()
     _end_others(actor)
+    _record_own(Event.password_changed, actor)
     commit()
 
 
@@ -271,6 +300,8 @@ def _by_identity(username: str | None, email: str | None) -> User | None:
 
 def _prove(user: User, password: str) -> None:
     if not passwords.verify(passwords.normalise(password), user.password_hash):
+        _record(Event.reauthentication_failed, user)
+        commit()
         raise InvalidCredentials
 
 
@@ -304,13 +335,16 @@ def _flush_unique() -> None:
         raise Conflict(f"The {field} is taken.", field=field) from None
 
 
-def _locked_session(claims: Claims) -> Session | None:
-    return db.session.scalar(
-        select(Session)
+def _locked_session(claims: Claims) -> tuple[Session | None, datetime | None]:
+    """Return the session of a token, locked, and when its account was disabled."""
+    found = db.session.execute(
+        select(Session, User.disabled_at)
+        .join_from(Session, User)
         .where(Session.id == claims.session_id, Session.user_id == claims.user_id)
-        .with_for_update()
+        .with_for_update(of=Session)
         .execution_options(locks_rows=True)
-    )
+    ).first()
+    return (None, None) if found is None else (found.Session, found.disabled_at)
 
 
 def _spent_at(session: Session, claims: Claims) -> datetime:
@@ -351,3 +385,14 @@ def _keep_one_admin(actor: Actor) -> None:
     ).all()
     if set(admins) <= {actor.id}:
         raise Conflict("The last administrator can't be removed.")
+
+
+def _record(event: Event, user: User | None, **details: Any) -> None:
+    """Record what was done by someone who is, or says to be, ``user``."""
+    user_id = user.id if user else None
+    audit.record(event, user_id=user_id, actor_id=user_id, **details)
+
+
+def _record_own(event: Event, actor: Actor, **details: Any) -> None:
+    """Record what ``actor`` did to its own account."""
+    audit.record(event, user_id=actor.id, actor_id=actor.id, **details)

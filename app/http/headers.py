@@ -6,6 +6,7 @@ import re
 from flask import Flask, Response, g, request
 
 from app.errors import BadRequest
+from app.origin import NOWHERE, Origin, set_origin
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -23,6 +24,12 @@ def name_request() -> None:
     """Give the request the id that its answer, its problems and its log lines carry."""
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    set_origin(Origin(request.remote_addr, request.headers.get("User-Agent", ""), g.request_id))
+
+
+def forget_origin(_: BaseException | None) -> None:
+    """Leave nothing of the request to what the thread does next."""
+    set_origin(NOWHERE)
 
 
 def require_host() -> None:
@@ -50,4 +57,5 @@ def finish(response: Response) -> Response:
 def init_app(app: Flask) -> None:
     app.before_request(name_request)
     app.before_request(require_host)
+    app.teardown_request(forget_origin)
     app.after_request(finish)

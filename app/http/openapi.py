@@ -146,7 +146,7 @@ class Promises(BasePlugin):
         promise = promised(self.app.view_functions[rule.endpoint])
         for scheme in promise.tokens:
             if scheme.name not in self.spec.components.security_schemes:
-                bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                bearer = {"type": "http", "scheme": "bearer", "bearerFormat": scheme.format}
                 told = {**bearer, "description": scheme.description}
                 self.spec.components.security_scheme(scheme.name, told)
         for method, operation in (operations or {}).items():
@@ -189,7 +189,9 @@ def _complete(
     taken = {"If-None-Match": reads, "If-Match": changes, "Idempotency-Key": promise.takes_key}
     parameters = operation.setdefault("parameters", [])
     parameters += ["X-Request-ID", *(name for name, is_taken in taken.items() if is_taken)]
-    operation["security"] = [{scheme.name: []} for scheme in promise.tokens]
+    operation["security"] = [
+        {scheme.name: [scheme.scope] if scheme.scope else []} for scheme in promise.tokens
+    ]
     if body := operation.get("requestBody"):
         _complete_body(body, method)
 

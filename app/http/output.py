@@ -96,6 +96,7 @@ class ProblemSchema(Schema):
     request_id = fields.String(required=True)
     errors = fields.List(fields.Nested(FaultSchema))
     field = fields.String()
+    scope = fields.String()
     operation = fields.Integer()
 
 

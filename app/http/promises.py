@@ -14,10 +14,12 @@ NOTE = "_promise"
 
 @dataclass(frozen=True)
 class SecurityScheme:
-    """A kind of bearer token, as clients know it."""
+    """A kind of bearer token, as clients know it, and the scope that one must have."""
 
     name: str
     description: str
+    format: str = "JWT"
+    scope: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.auth.guard import requires_token
-from app.auth.models import Actor
+from app.auth.models import Actor, Scope
 from app.errors import NotFound, StaleVersion
 from app.http.blueprint import Blueprint
 from app.http.conditional import if_match
@@ -32,7 +32,7 @@ blueprint = Blueprint("tasks", __name__, url_prefix="/api/v1/tasks", description
 
 
 @blueprint.get("")
-@requires_token()
+@requires_token(Scope.tasks_read)
 @blueprint.arguments(TASK_QUERY, location="query")
 @blueprint.response(200, TASK_PAGE)
 def list_tasks(actor: Actor, query: dict[str, Any]) -> Page:
@@ -41,7 +41,7 @@ def list_tasks(actor: Actor, query: dict[str, Any]) -> Page:
 
 
 @blueprint.post("")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @idempotent
 @blueprint.arguments(CREATE_TASK)
 @blueprint.response(201, TASK)
@@ -51,7 +51,7 @@ def create_task(actor: Actor, task: dict[str, Any]) -> Task:
 
 
 @blueprint.post("/batch")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @idempotent
 @blueprint.refuses(NotFound, StaleVersion)
 @blueprint.arguments(BATCH)
@@ -62,7 +62,7 @@ def change_tasks(actor: Actor, asked: dict[str, Any]) -> Sequence[Operation]:
 
 
 @blueprint.get("/<row_id:task_id>")
-@requires_token()
+@requires_token(Scope.tasks_read)
 @hides_task
 @blueprint.response(200, TASK)
 def read_task(actor: Actor, task_id: int) -> Row:
@@ -71,7 +71,7 @@ def read_task(actor: Actor, task_id: int) -> Row:
 
 
 @blueprint.put("/<row_id:task_id>")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @hides_task
 @blueprint.arguments(REPLACE_TASK)
 @blueprint.response(200, TASK)
@@ -81,7 +81,7 @@ def replace_task(actor: Actor, task: dict[str, Any], task_id: int) -> Task:
 
 
 @blueprint.patch("/<row_id:task_id>")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @hides_task
 @blueprint.arguments(CHANGE_TASK)
 @blueprint.response(200, TASK)
@@ -91,7 +91,7 @@ def change_task(actor: Actor, changes: dict[str, Any], task_id: int) -> Task:
 
 
 @blueprint.put("/<row_id:task_id>/status")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @hides_task
 @blueprint.arguments(CHANGE_STATUS)
 @blueprint.response(200, TASK)
@@ -101,7 +101,7 @@ def change_status(actor: Actor, change: dict[str, str], task_id: int) -> Task:
 
 
 @blueprint.delete("/<row_id:task_id>")
-@requires_token()
+@requires_token(Scope.tasks_write)
 @hides_task
 @blueprint.response(204)
 def delete_task(actor: Actor, task_id: int) -> None:

@@ -24,21 +24,26 @@ COUNTS = [
         "/register",
         {"username": "eve", "email": "e@example.com", "password": PASSWORD},
         201,
-        1,
+        2,
     ),
-    ("POST", "/login", {"username": "alice", "password": PASSWORD}, 200, 3),
-    ("POST", "/login", {"username": "nobody", "password": PASSWORD}, 401, 1),
+    ("POST", "/login", {"username": "alice", "password": PASSWORD}, 200, 4),
+    ("POST", "/login", {"username": "nobody", "password": PASSWORD}, 401, 2),
     ("POST", "/refresh", None, 200, 2),
     ("POST", "/reauthenticate", {"password": PASSWORD}, 200, 2),
-    ("POST", "/logout", None, 204, 2),
+    ("POST", "/logout", None, 204, 3),
     ("GET", "/sessions", None, 200, 2),
-    ("DELETE", "/sessions", None, 204, 2),
-    ("DELETE", "/sessions/<token_id:session_id>", None, 204, 2),
+    ("DELETE", "/sessions", None, 204, 3),
+    ("DELETE", "/sessions/<token_id:session_id>", None, 204, 3),
+    ("GET", "/tokens", None, 200, 2),
+    ("POST", "/tokens", {"name": "script", "scopes": ["tasks:read"]}, 201, 5),
+    ("GET", "/tokens/<row_id:token_id>", None, 200, 2),
+    ("DELETE", "/tokens/<row_id:token_id>", None, 204, 3),
     ("GET", "/me", None, 200, 2),
-    ("PATCH", "/me", {"username": "alicia"}, 200, 3),
+    ("PATCH", "/me", {"username": "alicia"}, 200, 4),
     ("PATCH", "/me", {"username": "alice"}, 200, 2),
-    ("DELETE", "/me", None, 204, 2),
-    ("PUT", "/password", {"current_password": PASSWORD, "new_password": "another phrase"}, 204, 5),
+    ("DELETE", "/me", None, 204, 3),
+    ("GET", "/me/audit", None, 200, 2),
+    ("PUT", "/password", {"current_password": PASSWORD, "new_password": "another phrase"}, 204, 6),
 ]
 
 
@@ -87,9 +92,10 @@ def test_a_call_runs_no_statement_too_many(
     for _ in range(3):
         accounts.log_in("alice")
     [(other,)] = stored(select(Session.id).order_by(Session.created_at.desc()).limit(1))
+    made = alice.post("/auth/tokens", {"name": "one", "scopes": ["tasks:read"]}).json
     token = alice.refresh_token if path == "/refresh" else alice.access_token
     headers = {} if path in {"/register", "/login"} else {"Authorization": f"Bearer {token}"}
-    address = AUTH + re.sub("<.*>", other, path)
+    address = AUTH + re.sub("<row_id.*>", str(made["id"]), re.sub("<token_id.*>", other, path))
     with statements() as seen:
         answer = client.open(address, method=method, json=body, headers=headers)
     assert answer.status_code == status

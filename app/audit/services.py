@@ -1,0 +1,67 @@
+"""What is recorded, in the transaction of what it records, and read again."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert
+
+from app import clock
+from app.audit.models import AuditEvent, Event
+from app.audit.schemas import AUDIT_EVENT
+from app.extensions import db
+from app.http.pages import Listing, Page
+from app.origin import origin
+from app.transactions import commit
+
+EVENTS = Listing(
+    name="audit",
+    schema=AUDIT_EVENT,
+    row_id=AuditEvent.id,
+    scope=AuditEvent.user_id == bindparam("user_id"),
+    sorts={"created_at": AuditEvent.created_at},
+    filters={},
+)
+
+
+def record(event: Event, *, user_id: int | None, actor_id: int | None, **details: Any) -> None:
+    """Add an event of the account ``user_id`` to the transaction at hand.
+
+    ``details`` hold no secret, no password and no address.
+    """
+    record_all(event, [details], user_id=user_id, actor_id=actor_id)
+
+
+def record_all(
+    event: Event, each: list[dict[str, Any]], *, user_id: int | None, actor_id: int | None
+) -> None:
+    """Add several events of one kind, which differ in their details, by one statement."""
+    came_from = origin()
+    common = {
+        "event": str(event),
+        "user_id": user_id,
+        "actor_id": actor_id,
+        "ip_address": came_from.ip_address,
+        "user_agent": came_from.user_agent,
+        "request_id": came_from.request_id,
+        "created_at": clock.now(),
+    }
+    db.session.execute(insert(AuditEvent), [{**common, "details": details} for details in each])
+
+
+def list_events(user_id: int, *, limit: int, cursor: str | None) -> Page:
+    """Return the events of one account, the newest first; who may ask is the caller's to say."""
+    return EVENTS.page(
+        values={"user_id": user_id},
+        sort="-created_at",
+        limit=limit,
+        cursor=cursor,
+        bound_to=user_id,
+    )
+
+
+def purge(*, days: int) -> int:
+    """Delete the events that are older than so many days, and return how many they were."""
+    oldest = clock.now() - timedelta(days=days)
+    old = delete(AuditEvent).where(AuditEvent.created_at < oldest)
+    gone = db.session.connection().execute(old)
+    return commit(gone.rowcount)
