@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import and_, bindparam, false, func, or_
 
 from app.http.fields import time_zones
-from app.http.pages import Listing, Search
+from app.http.searching import Search, SearchedListing
 from app.tasks import policy
 from app.tasks.matching import holds, is_among, is_found
 from app.tasks.models import CLOSED, Task
@@ -36,7 +36,7 @@ _overdue = and_(
 # Which end of a day a filter over instants means.
 EDGES = {"created_after": time.max, "updated_since": time.min, "completed_since": time.min}
 
-TASKS = Listing(
+TASKS = SearchedListing(
     name="tasks",
     schema=TASK,
     row_id=Task.id,

@@ -1,24 +1,25 @@
-"""A page of a search takes at most five times a plain page's time, however many tasks there are.
+"""A page of a search takes at most five times the time of the plain page of its order and place.
 
-SEARCH_ROWS=1000000 is the long run.
+That is so however many tasks there are: SEARCH_ROWS=1000000 is the long run.
 """
 
 import os
 from datetime import UTC, datetime, timedelta
 from random import Random
-from statistics import median
 from time import perf_counter
 
 import pytest
 from sqlalchemy import insert, text
 
 from app.extensions import db
-from app.tasks.models import Task, task_values
+from app.tasks.models import Priority, Task, task_values
 
-ROWS = int(os.environ.get("SEARCH_ROWS", "100000"))
-OTHERS = ROWS if ROWS > 100_000 else ROWS // 4
-ROUNDS = 9
+ROWS = int(os.environ.get("SEARCH_ROWS", "40000"))
+LONG = ROWS > 100_000
+OTHERS = ROWS if LONG else ROWS // 4
+ROUNDS = 9 if LONG else 5
 MOST = 5
+SORTS = ("-created_at", "title", "due", "priority", "position")
 SEARCHES = {
     "in none": "nowhere",
     "in one": "single",
@@ -33,11 +34,14 @@ SEARCHES = {
     "two, each in every tenth": "tenth tithe",
     "two, in 5 of 1000 and in every other": "scarce half",
     "two, in 5 and in 20 of 1000": "scarce some",
+    "two, in 10 and in 20 of 1000": "seldom some",
+    "three, in 5, 10 and 20 of 1000": "scarce seldom some",
+    "three, in every tenth, in 5 of 1000 and in one": "tenth scarce single",
 }
 
 
 def tasks(owner_id, count, more=""):
-    """Yield tasks made one after another, whose words are strewn evenly."""
+    """Yield tasks made one after another, whose words, priorities and due days are strewn."""
     dice = Random(owner_id)
     start = datetime(2029, 1, 1, tzinfo=UTC)
     chances = {
@@ -52,16 +56,17 @@ def tasks(owner_id, count, more=""):
         said = [f"word{dice.randrange(20_000)}", "*Write*", more]
         said += [word for word, chance in chances.items() if dice.random() < chance]
         said += ["single"] * (number == count // 2)
+        day = (start + timedelta(days=dice.randrange(700))).date()
         yield task_values(
             start + timedelta(seconds=number),
             title=" ".join(said).strip(),
             description=dice.choice([None, "Ask the others first."]),
             status="pending",
-            priority="none",
-            due_date=None,
+            priority=dice.choice(list(Priority)).name,
+            due_date=day if dice.random() < 0.75 else None,
             due_at=None,
             time_zone=None,
-            position="a0",
+            position=f"b{number:08}",
             created_by=owner_id,
         )
 
@@ -89,15 +94,30 @@ def timed(account, query):
     return taken, answer.json
 
 
-def test_a_search_takes_at_most_five_times_a_plain_page(crowded):
-    queries = {"plain": {}} | {name: {"q": q} for name, q in SEARCHES.items()}
-    for query in queries.values():
-        for _ in range(3):
-            timed(crowded, query)
+def dear(account, queries):
+    """Return how many times a plain page's time the pages of these queries take.
+
+    Of each the quickest round counts: what else a machine does only ever adds to a time.
+    """
     times = {name: [] for name in queries}
-    for _ in range(ROUNDS):
+    for _ in range(3 + ROUNDS):
         for name, query in queries.items():
-            times[name].append(timed(crowded, query)[0])
-    plain = median(times["plain"])
-    dear = {name: median(taken) / plain for name, taken in times.items()}
-    assert {name: ratio for name, ratio in dear.items() if ratio > MOST} == {}
+            times[name].append(timed(account, query)[0])
+    least = {name: min(taken[3:]) for name, taken in times.items()}
+    return {name: taken / least["plain"] for name, taken in least.items()}
+
+
+def test_a_search_takes_at_most_five_times_a_plain_page(crowded):
+    found = {}
+    for sort in SORTS:
+        first = {"plain": {"sort": sort}}
+        first |= {name: {"q": q, "sort": sort} for name, q in SEARCHES.items()}
+        cursors = {name: timed(crowded, query)[1]["next_cursor"] for name, query in first.items()}
+        further = {
+            name: first[name] | {"cursor": cursor} for name, cursor in cursors.items() if cursor
+        }
+        assert {"plain", "in 5 of 1000", "two, each in every tenth"} <= further.keys()
+        for place, queries in (("first", first), ("further", further)):
+            for name, ratio in dear(crowded, queries).items():
+                found[sort, name, place] = ratio
+    assert {key: ratio for key, ratio in found.items() if ratio > MOST} == {}

@@ -1,0 +1,131 @@
+"""Lists that are searched: a page of the rows that have some words, wherever those rows are.
+
+The latest rows tell how frequent the words are, and so how a page is had soonest. Where many rows
+have the words, a page of them is near: the list is read in its order. Where few have them, an index
+finds them all, and they are sorted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, and_, func, literal_column, select, true
+
+from app.extensions import db
+from app.http.pages import Kind, Listing, Rows, page_rows, read, window
+
+# In so many of the latest rows, the longest words are counted.
+SAMPLED_ROWS = 2_000
+COUNTED_WORDS = 5
+# An index is asked for the words that at most so many of those rows have; it gathers them all.
+RARE = 60
+# The more rows fit, the nearer is a page; the more have the rarest word, the more an index gathers.
+# Where the one times the other is so much, the list is read in its order, up to a limit; it is
+# twice as far where fewer than so many fit. PostgreSQL would sort a small list for a far limit.
+OFTEN = {"sqlite": 1_500, "postgresql": 200}
+WALKED_ROWS = 10_000
+LIKELY = 14
+# SQLite's index gives ids. From so much on, the list is read past what the index did not find, up
+# to a full page: what the index found lies apart, and is dearer to read and sort.
+NEAR = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How rows are searched for words, which a parameter of the name given holds.
+
+    ``holds`` tells of each row whether it has all of them. ``is_found`` is for finding rows by an
+    index; ``is_among``, where an index gives ids, for telling its rows from others.
+    """
+
+    holds: Callable[[str], ColumnElement[Any]]
+    is_found: Callable[[str], ColumnElement[Any]]
+    is_among: Callable[[str], ColumnElement[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedListing(Listing):
+    """A list that may be asked for the rows that have some words.
+
+    Its latest rows are the last by the first of its sorts.
+    """
+
+    search: Search
+
+    def read(self, kind: Kind, given: Mapping[str, Any]) -> Sequence[Any]:
+        if not given["words"]:
+            return super().read(kind, given)
+        counted = sorted(given["words"], key=len, reverse=True)[:COUNTED_WORDS]
+        given = {**given, **{_word(place): [word] for place, word in enumerate(counted)}}
+        sample = _sampled(self.search, kind, SAMPLED_ROWS, len(counted))
+        [(rows, fit, *counts)] = read(sample, given)
+        rare = [word for word, count in zip(counted, counts, strict=True) if count <= RARE]
+        few, dialect = min(counts), db.engine.dialect.name
+        if rows < SAMPLED_ROWS or not rare or fit * few >= OFTEN[dialect]:
+            size = WALKED_ROWS if fit >= LIKELY else 2 * WALKED_ROWS
+            found = read(_walked(self.search, kind, size), given)
+            if rows < SAMPLED_ROWS or len(found) == given["page_rows"]:
+                return found
+        gathered = few if len(rare) == 1 else fit
+        reads_on = dialect == "sqlite" and fit * gathered >= NEAR
+        statement = (_read_on if reads_on else _looked_up)(self.search, kind)
+        return read(statement, {**given, "asked": rare or counted})
+
+
+def _in_sight(size: int) -> ColumnElement[int]:
+    """Return a number that PostgreSQL's planner sees."""
+    return literal_column(str(size), Integer)
+
+
+def _word(place: int) -> str:
+    return f"word_{place}"
+
+
+@lru_cache(maxsize=1024)
+def _sampled(search: Search, kind: Kind, size: int, words: int) -> Select[Any]:
+    """Build the statement that counts the latest rows, those that fit, and those of each word."""
+    latest = replace(kind, sort=f"-{next(iter(kind.listing.sorts))}", phase="first")
+    has = [search.holds(_word(place)).label(_word(place)) for place in range(words)]
+    rows = window(latest, _in_sight(size), [*has, and_(true(), *kind.conditions).label("is_asked")])
+    each = [rows.c[column.name] for column in has]
+    counted = [true(), and_(rows.c.is_asked, *each), *each]
+    counts: list[Any] = [func.count().filter(condition) for condition in counted]
+    return select(*counts).select_from(rows)
+
+
+@lru_cache(maxsize=1024)
+def _walked(search: Search, kind: Kind, size: int) -> Select[Any]:
+    """Build the statement of those that fit among the next rows of the list, in its order."""
+    fits = and_(search.holds("words"), *kind.conditions).label("fits")
+    rows = window(kind, _in_sight(size), [fits])
+    return _shown(kind, select(rows).where(rows.c.fits).limit(page_rows()))
+
+
+@lru_cache(maxsize=1024)
+def _read_on(search: Search, kind: Kind) -> Select[Any]:
+    """Build the statement of the next that fit in the order of the list, among what is found."""
+    fits = [search.is_among("asked"), search.holds("words"), *kind.conditions]
+    return _shown(kind, select(window(kind, page_rows(), conditions=fits)))
+
+
+@lru_cache(maxsize=1024)
+def _looked_up(search: Search, kind: Kind) -> Select[Any]:
+    """Build the statement that sorts those that fit among the rows that the index finds."""
+    listing = kind.listing
+    ahead = Rows(kind).ahead()
+    fits = and_(listing.scope, ahead, search.holds("words"), *kind.conditions).label("fits")
+    # Behind an OFFSET, nothing but the index can be used to find them.
+    rows = Rows(kind, [fits], [search.is_found("asked")])
+    found = rows.all().offset(literal_column("0")).subquery()
+    order = rows.in_order(found.c.sort_key, found.c.tie)
+    return _shown(kind, select(found).where(found.c.fits).order_by(*order).limit(page_rows()))
+
+
+def _shown(kind: Kind, chosen: Select[Any]) -> Select[Any]:
+    rows, listing = chosen.subquery(), kind.listing
+    return (
+        select(*listing.schema.columns, rows.c.sort_key, rows.c.tie)
+        .join_from(rows, listing.row_id.class_, listing.row_id == rows.c.tie)
+        .order_by(*Rows(kind).in_order(rows.c.sort_key, rows.c.tie))
+    )
