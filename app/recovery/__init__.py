@@ -1,0 +1,1 @@
+"""Accounts whose owner proves to be it by mail."""

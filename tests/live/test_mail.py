@@ -1,0 +1,51 @@
+"""The started server sends mail after its answers, and loses none to a crash."""
+
+import os
+import re
+
+import pytest
+
+from benchmarks.server import Client, started
+from tests.smtp import listening
+
+POSTGRES = os.environ.get("TEST_DATABASE_URL")
+ACCOUNT = {"username": "ada", "email": "ada@example.com", "password": "correct horse battery"}
+
+
+def token_of(message):
+    lines = message.get_body(("plain",)).get_content().splitlines()
+    [token] = [line for line in lines if re.fullmatch(r"[\w-]{43}", line)]
+    return token
+
+
+@pytest.fixture
+def smtp_port(monkeypatch):
+    """The port of the mail server of what is started."""
+    with listening() as server:
+        port = server.port
+    monkeypatch.setenv("MAIL_SERVER", "127.0.0.1")
+    monkeypatch.setenv("MAIL_PORT", str(port))
+    monkeypatch.setenv("MAIL_USE_TLS", "0")
+    return port
+
+
+def test_an_account_is_mailed_a_token_that_works(smtp_port):
+    with listening(smtp_port) as mailbox, started(POSTGRES) as server:
+        with Client(server.port) as client:
+            assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
+            proof = {"token": token_of(mailbox.wait())}
+            assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+        assert server.stop() == 0
+        assert len(mailbox.received) == 1
+
+
+def test_a_mail_survives_a_kill_of_the_server_and_an_absent_mail_server(smtp_port):
+    with started(POSTGRES) as server:
+        with Client(server.port) as client:
+            assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
+        server.kill()
+        with listening(smtp_port) as mailbox:
+            server.start()
+            proof = {"token": token_of(mailbox.wait())}
+            with Client(server.port) as client:
+                assert client.call("POST", "/auth/email/verify", proof) == (204, None)
