@@ -1,0 +1,1 @@
+"""All that is kept of an account, for whom it is of."""
