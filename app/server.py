@@ -1,0 +1,155 @@
+"""gunicorn's worker of threads, made to bear slow clients and to refuse in our own words."""
+
+import io
+import os
+import resource
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http import HTTPStatus
+from queue import SimpleQueue
+from socket import MSG_DONTWAIT
+from typing import Any
+
+import orjson
+from flask import Flask
+from gunicorn import http, util
+from gunicorn.http.errors import NoMoreData
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import ThreadWorker
+
+from app.errors import BadRequest, InternalError, Problem
+from app.http.body import discard
+from app.http.headers import SECURITY
+
+# Each connection has a file, one more while it is waited for, and there are those of the worker.
+FILES = 4096
+
+
+class Unreader(SocketUnreader):
+    """Reads a request that must be whole before its deadline."""
+
+    deadline = 0.0
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise NoMoreData
+        with suppress(BlockingIOError):  # mostly it is there
+            return self.sock.recv(self.mxchunk, MSG_DONTWAIT)  # type: ignore[no-any-return]
+        bound = self.sock.gettimeout()
+        self.sock.settimeout(left if bound is None else min(bound, left))
+        try:
+            data: bytes = super().chunk(size_hint)
+        except TimeoutError:
+            raise NoMoreData from None
+        return data
+
+
+class Worker(ThreadWorker):
+    """Lets slow clients wait for themselves alone.
+
+    Each connection that is not idle has a thread; only THREADS of them are in the application at
+    once, with a request that has come whole, and leave it before the answer is sent. Whoever takes
+    longer than CLIENT_TIMEOUT to send a request or to read its answer is cut off.
+    """
+
+    wsgi: Any
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.cfg.worker_connections)
+
+    def init_process(self) -> None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, most), most))
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.application: Flask = self.wsgi
+        self.patience: int = self.application.config["CLIENT_TIMEOUT"]
+        self.longest: int = self.application.config["MAX_CONTENT_LENGTH"]
+        self.turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self.cfg.threads):
+            self.turns.put(None)
+        self.wsgi = self.serve
+
+    def serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Have the application answer a body that was read before; what is too much goes after."""
+        body = environ["wsgi.input"]
+        told = int(environ.get("CONTENT_LENGTH") or 0)
+        read = body.read(self.longest + 1) if told <= self.longest else b""
+        environ["wsgi.input"] = io.BytesIO(read)
+        self.turns.get()
+        try:
+            answer: Iterable[bytes] = self.application(environ, start_response)
+        finally:
+            self.turns.put(None)
+        discard(body)
+        return answer
+
+    def handle(self, conn: Any) -> Any:
+        if conn.parser is None:
+            conn.parser = http.get_parser(self.cfg, conn.sock, conn.client)
+            conn.parser.unreader = Unreader(conn.sock)
+        conn.parser.unreader.deadline = time.monotonic() + self.patience
+        kept = super().handle(conn)
+        if not kept:
+            # Here, for it may take a while, and the thread that gunicorn does it in also accepts.
+            util.close_graceful(conn.sock)
+            conn.close = _is_closed
+        return kept
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        conn.sock.settimeout(self.patience)
+        try:
+            kept: bool = super().handle_request(req, conn)
+        except TimeoutError:
+            self.log.debug("A client did not read its answer.")
+            return False
+        return kept
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Log a request that never reached the application, and refuse it with a problem."""
+        refusal = _Refusal()
+        super().handle_error(req, refusal, addr, exc)
+        with self.application.app_context():
+            answer = _problem(refusal.status)
+        try:
+            util.write_nonblock(client, answer)
+        except OSError:
+            self.log.debug("A client did not wait for its refusal.")
+
+
+def _is_closed(*, graceful: bool = False) -> None:
+    """Close a connection that is closed."""
+
+
+class _Refusal:
+    """Stands in for a socket, and takes from what gunicorn would answer the status alone."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, answer: bytes) -> None:
+        self.status = HTTPStatus(int(answer.split(b" ", 2)[1]))
+
+
+def _problem(status: HTTPStatus) -> bytes:
+    detail = f"The server can't take this request: {status.phrase}."
+    server_fault = status == HTTPStatus.INTERNAL_SERVER_ERROR
+    problem: Problem = InternalError() if server_fault else BadRequest(detail)
+    request_id = os.urandom(16).hex()
+    body = orjson.dumps(problem.body() | {"status": status, "request_id": request_id})
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": len(body),
+        "Connection": "close",
+        "X-Request-ID": request_id,
+        **SECURITY,
+    }
+    lines = (f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {status.phrase}\r\n{''.join(lines)}\r\n".encode() + body

@@ -1,0 +1,96 @@
+"""Limits outlive the Redis that counts for them, and go back to it."""
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from limits import parse
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from app.http import limit_storage
+from app.http.limit_storage import SCHEME, TIMEOUT
+from tests.redis import Redis, needs_redis, redis
+
+RATE = parse("5 per minute")
+INTERVAL = 0.3
+
+pytestmark = needs_redis
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(limit_storage, "INTERVAL", INTERVAL)
+    with redis() as running:
+        yield running
+
+
+def limiter(server: Redis) -> MovingWindowRateLimiter:
+    """A process's own view of the limits."""
+    return MovingWindowRateLimiter(storage_from_string(f"{SCHEME}+{server.url}"))
+
+
+def hits(rates, count, key="one"):
+    return [rates.hit(RATE, key) for _ in range(count)]
+
+
+def told(caplog):
+    return [record.getMessage().split(";")[0] for record in caplog.records]
+
+
+def test_processes_share_the_counts_in_redis(server):
+    one, other = limiter(server), limiter(server)
+    assert hits(one, 3) + hits(other, 3) == [True] * 5 + [False]
+    assert one.get_window_stats(RATE, "one").remaining == 0
+    assert other.get_window_stats(RATE, "two").remaining == 5
+
+
+def test_a_redis_that_never_was_is_missed_only_in_the_log(server, caplog):
+    server.stop()
+    rates = limiter(server)
+    assert hits(rates, 7) == [True] * 5 + [False] * 2
+    assert told(caplog) == ["Redis fails"]
+    server.start()
+
+
+def test_while_redis_is_dead_the_process_counts_and_then_it_does_again(server, caplog):
+    caplog.set_level(logging.INFO)
+    rates = limiter(server)
+    assert hits(rates, 2) == [True] * 2
+    server.stop()
+    assert hits(rates, 7) == [True] * 5 + [False] * 2
+    assert told(caplog) == ["Redis fails"]
+    server.start()
+    time.sleep(INTERVAL)
+    assert hits(rates, 6) == [True] * 5 + [False]
+    assert told(caplog) == ["Redis fails", "Redis answers again"]
+    # It was Redis that counted.
+    assert hits(limiter(server), 1) == [False]
+
+
+def test_a_frozen_redis_costs_a_request_little_and_only_now_and_then(server, caplog):
+    rates = limiter(server)
+    assert hits(rates, 1) == [True]
+    with server.frozen():
+        started = time.monotonic()
+        assert hits(rates, 6) == [True] * 5 + [False]
+        assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 0.25
+        time.sleep(INTERVAL)
+        started = time.monotonic()
+        assert hits(rates, 50) == [False] * 50
+        assert time.monotonic() - started < TIMEOUT + 0.25
+    assert told(caplog) == ["Redis fails"]
+    time.sleep(INTERVAL)
+    assert rates.hit(RATE, "one")
+    assert told(caplog) == ["Redis fails", "Redis answers again"]
+
+
+def test_requests_that_wait_for_it_together_are_all_answered(server, caplog):
+    rates = limiter(server)
+    with server.frozen(), ThreadPoolExecutor(8) as pool:
+        admitted = list(pool.map(lambda _: rates.hit(RATE, "one"), range(16)))
+        windows = list(pool.map(lambda _: rates.get_window_stats(RATE, "one"), range(16)))
+    assert admitted.count(True) == 5
+    assert {window.remaining for window in windows} == {0}
+    assert told(caplog) == ["Redis fails"]
