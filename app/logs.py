@@ -1,0 +1,94 @@
+"""Log lines: JSON for machines in production, readable for people in development."""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, Response, g, request
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from app.origin import origin
+
+REQUESTS = logging.getLogger("app.requests")
+
+
+class ForPrograms(OrjsonFormatter):
+    """One JSON object a line, with the id of the request that it is about."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{levelname}{name}{message}",
+            style="{",
+            rename_fields={"levelname": "level", "name": "logger"},
+        )
+
+    def add_fields(
+        self,
+        log_data: dict[str, Any],
+        record: logging.LogRecord,
+        message_dict: dict[str, Any],
+    ) -> None:
+        log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat()
+        super().add_fields(log_data, record, message_dict)
+        if request_id := origin().request_id:
+            log_data["request_id"] = request_id
+
+
+class ForPeople(logging.Formatter):
+    """One line a message, and below it the traceback where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname} {message}", "%H:%M:%S", style="{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own
+        line = super().formatMessage(record).replace("\r", r"\r").replace("\n", r"\n")
+        request_id = origin().request_id
+        return f"{line} [{request_id}]" if request_id else line
+
+
+def write_to_stderr(level: str, form: str) -> None:
+    """Send what anything logs to standard error, as ``json`` or ``text``."""
+    root = logging.getLogger()
+    handler = next((held for held in root.handlers if held.name == "app"), None)
+    if handler is None:
+        handler = logging.StreamHandler()
+        handler.name = "app"
+        root.addHandler(handler)
+    handler.setFormatter(ForPrograms() if form == "json" else ForPeople())
+    root.setLevel(level)
+
+
+def note_start() -> None:
+    g.started = time.perf_counter()
+
+
+def log_request(response: Response) -> Response:
+    """Log the request: which route, how it was answered, how long it took and what it asked.
+
+    A query may hold what people search for, and is left out.
+    """
+    seen = origin()
+    told = {
+        "method": request.method,
+        "route": request.url_rule.rule if request.url_rule else None,
+        "path": quote(request.path, errors="replace"),
+        "status": response.status_code,
+        "duration_ms": round((time.perf_counter() - g.started) * 1000, 2),
+        "queries": seen.queries,
+        "user_id": seen.user_id,
+        "ip_address": seen.ip_address,
+    }
+    REQUESTS.info("%s %s %s", quote(request.method), told["path"], response.status_code, extra=told)
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Log every request, unless LOG_LEVEL leaves such lines out."""
+    if not app.testing:
+        write_to_stderr(app.config["LOG_LEVEL"], app.config["LOG_FORMAT"])
+    REQUESTS.setLevel(app.config["LOG_LEVEL"])
+    if REQUESTS.isEnabledFor(logging.INFO):
+        app.before_request(note_start)
+        app.after_request(log_request)
