@@ -1,9 +1,22 @@
 """gunicorn, as ``pipenv run start`` and production run it; each name is a setting of its own."""
 
+import os
+import shutil
 import sys
+import tempfile
+from typing import Any
 
-from app.config import ConfigurationError
-from app.config import load as load_settings
+from dotenv import load_dotenv
+
+load_dotenv()
+# Where each process keeps its counts; it must be known before anything that counts is imported.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="task-api-metrics-"))
+
+from prometheus_client import multiprocess  # noqa: E402
+
+from app.config import ConfigurationError  # noqa: E402
+from app.config import load as load_settings  # noqa: E402
+from app.jobs.worker import Worker  # noqa: E402
 
 try:
     _settings = load_settings()
@@ -12,8 +25,10 @@ except ConfigurationError as error:
 
 wsgi_app = "wsgi:app"
 bind = f"{_settings['HOST']}:{_settings['PORT']}"
-worker_class = "gthread"
-workers = _settings["WEB_CONCURRENCY"]
+worker_class = "app.server.Worker"
+# Counts that each worker kept for itself would let as many times more through.
+_alone = _settings["RATELIMIT_ENABLED"] and not _settings["REDIS_URL"]
+workers = 1 if _alone else _settings["WEB_CONCURRENCY"]
 threads = _settings["THREADS"]
 keepalive = 75
 graceful_timeout = 30
@@ -23,3 +38,35 @@ control_socket_disable = True
 limit_request_line = 8190
 # No client is believed about another address, scheme or path than its connection shows.
 forwarded_allow_ips = ""
+
+
+def on_starting(server: Any) -> None:
+    """Tell where fewer workers serve than were asked for."""
+    if workers < _settings["WEB_CONCURRENCY"]:
+        server.log.warning(
+            "Serving with 1 worker instead of %d: without REDIS_URL, workers don't share the counts"
+            " of rate limits.",
+            _settings["WEB_CONCURRENCY"],
+        )
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have each worker process empty the outbox beside its requests."""
+    worker.outbox = Worker(worker.application)
+    worker.outbox.start()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what only a living process has, such as open connections."""
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Take the counts away."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Let the job at hand end."""
+    if outbox := getattr(worker, "outbox", None):
+        outbox.stop()

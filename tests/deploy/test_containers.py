@@ -1,0 +1,208 @@
+"""What the Dockerfile, the compose file and the Kubernetes files promise beyond their schemas."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from app.config import SETTINGS, ConfigurationError, load
+from benchmarks.server import ROOT, started
+
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+SET_ELSEWHERE = {"FLASK_CONFIG", "POSTGRES_PASSWORD"}
+
+
+def instruction(name):
+    """Return what the last instruction of that name says, its lines joined."""
+    joined = DOCKERFILE.replace("\\\n", " ")
+    return re.findall(rf"(?m)^{name} +(.*)$", joined)[-1]
+
+
+def documents():
+    return [
+        document
+        for path in sorted(KUBERNETES.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+    ]
+
+
+def pods():
+    for document in documents():
+        spec = document.get("spec", {})
+        spec = spec.get("jobTemplate", {"spec": spec})["spec"]
+        if "template" in spec:
+            yield document["metadata"]["name"], spec["template"]["spec"]
+
+
+PODS = dict(pods())
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+class TestImage:
+    def test_the_health_check_tells_a_server_that_answers_from_none(self):
+        command = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
+        assert command[:2] == ["python", "-c"]
+
+        def check(port):
+            environ = os.environ | {"PORT": str(port)}
+            ran = subprocess.run(
+                [sys.executable, *command[1:]], env=environ, capture_output=True, check=False
+            )
+            return ran.returncode
+
+        with started(os.environ.get("TEST_DATABASE_URL")) as server:
+            assert check(server.port) == 0
+        assert check(server.port) != 0
+
+    def test_it_runs_as_nobody_in_particular_and_stops_as_gunicorn_expects(self):
+        assert instruction("USER") == "10001:10001"
+        assert instruction("STOPSIGNAL") == "SIGTERM"
+
+    def test_only_what_is_named_goes_in_and_all_that_is_copied_is_named(self):
+        lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+        rules = [line for line in lines if not line.startswith("#")]
+        assert rules[0] == "*"
+        named = {rule[1:] for rule in rules if rule.startswith("!")}
+        copied = {
+            source
+            for line in re.findall(r"(?m)^COPY (?!--)(.*)$", DOCKERFILE)
+            for source in line.split()[:-1]
+        }
+        assert copied == named
+        assert all((ROOT / name).exists() for name in named)
+
+    def test_nothing_is_built_in_the_stage_that_is_served(self):
+        served = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+        assert not re.search(r"(?m)^RUN ", served)
+
+
+class TestCommands:
+    def test_all_that_is_run_are_commands_of_ours(self, app, compose):
+        containers = [c for pod in PODS.values() for c in pod["containers"]]
+        commands = [
+            each["command"]
+            for each in [*containers, *compose["services"].values()]
+            if "task-api:" in each["image"] and "command" in each
+        ]
+        assert ["flask", "audit", "purge"] in commands
+        for program, *words in commands:
+            assert program == "flask"
+            assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
+
+
+class TestCompose:
+    def test_no_secret_has_a_default(self, compose):
+        text = (DEPLOY / "compose.yaml").read_text()
+        wanted = re.findall(r"\$\{(\w+)([^}]*)\}", text)
+        assert {name for name, rest in wanted if not rest.startswith(":?")} == {"TASK_API_VERSION"}
+        template = (DEPLOY / "compose.env.example").read_text()
+        values = dict(line.split("=", 1) for line in template.splitlines() if "=" in line[:30])
+        assert set(values) == {"PUBLIC_URL", "SECRET_KEY", "JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
+        assert set(values.values()) == {""}
+
+    def test_everything_that_runs_our_code_is_locked_up(self, compose):
+        services = compose["services"]
+        ours = {name for name, service in services.items() if "env_file" in service}
+        assert ours == {"migrate", "api"}
+        for name in ours | {"nginx"}:
+            service = services[name]
+            assert service["read_only"]
+            assert service["cap_drop"] == ["ALL"]
+            assert service["security_opt"] == ["no-new-privileges:true"]
+
+    def test_only_nginx_is_reached_from_outside(self, compose):
+        published = {name for name, service in compose["services"].items() if "ports" in service}
+        assert published == {"nginx"}
+        for name in ("postgres", "redis"):
+            assert compose["services"][name]["networks"] == ["inside"]
+        assert compose["networks"]["inside"] == {"internal": True}
+
+    def test_each_waits_for_what_it_needs(self, compose):
+        needed = compose["services"]["api"]["depends_on"]
+        assert needed["migrate"] == {"condition": "service_completed_successfully"}
+        for name in ("postgres", "redis", "nginx"):
+            assert compose["services"][name]["healthcheck"]["test"]
+
+    def test_what_it_sets_are_settings_of_ours(self, compose):
+        known = {setting.name for setting in SETTINGS} | SET_ELSEWHERE
+        assert set(compose["services"]["api"]["environment"]) <= known
+
+    def test_every_file_that_it_mounts_is_there(self, compose):
+        for volume in compose["services"]["nginx"]["volumes"]:
+            source = volume.partition(":")[0]
+            assert source.startswith("/") or (DEPLOY / source).is_file()
+
+
+class TestKubernetes:
+    @pytest.mark.parametrize("name", sorted(PODS))
+    def test_every_pod_keeps_to_the_restricted_standard_and_writes_nothing(self, name):
+        pod = PODS[name]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+    def test_the_api_is_asked_how_it_is_where_it_answers(self, client):
+        container = PODS["api"]["containers"][0]
+        for kind in ("startup", "liveness", "readiness"):
+            assert client.get(container[f"{kind}Probe"]["httpGet"]["path"]).status_code == 200
+
+    def test_the_purge_is_daily_and_one_at_a_time(self):
+        purge = next(d for d in documents() if d["kind"] == "CronJob")["spec"]
+        assert (purge["schedule"], purge["concurrencyPolicy"]) == ("@daily", "Forbid")
+
+    def test_the_template_of_the_secret_holds_none(self):
+        template = (KUBERNETES / "secret.env.example").read_text()
+        lines = [line for line in template.splitlines() if not line.startswith("#")]
+        assert all(line.endswith("=") for line in lines)
+        assert not any(document["kind"] == "Secret" for document in documents())
+
+    def test_settings_and_secrets_together_are_all_that_production_needs(self):
+        template = (KUBERNETES / "secret.env.example").read_text()
+        settings = next(d for d in documents() if d["kind"] == "ConfigMap")["data"]
+        environ = settings | {"FLASK_CONFIG": "production"}
+        with pytest.raises(ConfigurationError):
+            load(environ=environ)
+        values = {
+            "DATABASE_URL": "postgresql://u:p@db/tasks",
+            "REDIS_URL": "redis://redis:6379/0",
+            "SECRET_KEY": "k" * 20 + "9" * 30,
+            "JWT_SECRET_KEY": "j" * 20 + "8" * 30,
+        }
+        assert set(values) == set(re.findall(r"(?m)^(\w+)=$", template))
+        assert load(environ=environ | values)["TRUSTED_PROXIES"] == 1
+
+    def test_the_upstream_is_the_service(self):
+        service = next(
+            d for d in documents() if d["kind"] == "Service" and d["metadata"]["name"] == "api"
+        )
+        port = service["spec"]["ports"][0]["port"]
+        assert f"server api:{port} " in (DEPLOY / "nginx" / "upstream.containers.conf").read_text()
+
+    def test_every_pod_may_talk_to_what_it_needs(self):
+        policies = [d for d in documents() if d["kind"] == "NetworkPolicy"]
+        denied = next(p for p in policies if p["metadata"]["name"] == "nothing")
+        assert denied["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        chosen = set()
+        for policy in policies:
+            selector = policy["spec"]["podSelector"]
+            chosen |= set(selector.get("matchLabels", {}).values())
+            for expression in selector.get("matchExpressions", []):
+                chosen |= set(expression["values"])
+        assert chosen == set(PODS)

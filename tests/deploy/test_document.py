@@ -1,0 +1,94 @@
+"""docs/deployment.md: what it names is there, and what can be run here does what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import click
+import pytest
+
+from benchmarks.server import ROOT, Client, started
+
+DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
+POSTGRES = os.environ.get("TEST_DATABASE_URL")
+PASSWORD = "correct horse battery"
+MADE_BY_THE_READER = {"deploy/.env", "deploy/kubernetes/.env"}
+
+
+def blocks(language):
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", DOCUMENT)
+
+
+def test_every_block_for_a_shell_is_one():
+    for block in blocks("sh"):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+def test_every_file_that_is_named_is_there():
+    named = set(re.findall(r"deploy/[\w./-]*\w|(?<=`)[\w.-]+\.conf(?=`)", DOCUMENT))
+    there = [path for path in (ROOT / "deploy").rglob("*") if "__pycache__" not in path.parts]
+    missing = named - {str(path.relative_to(ROOT)) for path in there} - {p.name for p in there}
+    assert missing <= MADE_BY_THE_READER
+
+
+def test_every_command_of_ours_is_one(app):
+    typed = re.findall(r"(?:task-api|flask) ((?:users|db|audit|doctor)(?: [a-z]+)?)", DOCUMENT)
+    assert len(typed) > 4
+    for words in typed:
+        command = app.cli
+        for word in words.split():
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, words
+            command = found
+
+
+def test_every_unit_that_is_started_is_one():
+    lines = re.findall(
+        r"(?m)^systemctl (?:start|restart|enable --now) (.*)$", "".join(blocks("sh"))
+    )
+    names = [name for line in lines for name in line.split() if name.startswith("task-api-")]
+    for name in names:
+        unit = re.sub(r"@\d+", "@", name)
+        file = unit if unit.endswith(".timer") else f"{unit}.service"
+        assert (ROOT / "deploy" / "systemd" / file).exists()
+    assert {"task-api-migrate", "task-api-web@5001", "task-api-purge.timer"} <= set(names)
+
+
+def run(kind, number, folder, **environ):
+    """Run the commands of one console block of a kind."""
+    block = blocks(f"console {kind}")[number]
+    script = "\n".join(line[2:] for line in block.splitlines())
+    script = script.replace("/var/lib/task-api", str(folder))
+    subprocess.run(["bash", "-eu"], input=script, text=True, check=True, cwd=folder,
+                   env=os.environ | environ)  # fmt: skip
+
+
+def register(server, name):
+    with Client(server.port) as client:
+        account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        assert client.call("POST", "/auth/register", account)[0] == 201
+
+
+def may_log_in(server, name):
+    with Client(server.port) as client:
+        login = {"username": name, "password": PASSWORD}
+        return client.call("POST", "/auth/login", login)[0] == 200
+
+
+@pytest.mark.skipif(
+    not shutil.which("pg_dump") and "NO_SKIPS" not in os.environ, reason="needs pg_dump"
+)
+def test_a_backup_brings_back_what_was_there_and_nothing_that_came_later():
+    kind = "postgresql" if POSTGRES else "sqlite"
+    with started(POSTGRES) as server:
+        folder = server.log.parent
+        address = server.database_url
+        register(server, "ada")
+        run(kind, 0, folder, DATABASE_URL=address)
+        register(server, "eve")
+        server.stop()
+        run(kind, 1, folder, DATABASE_URL=address)
+        server.start()
+        assert may_log_in(server, "ada")
+        assert not may_log_in(server, "eve")
