@@ -6,11 +6,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -63,11 +65,74 @@ def database_url(text: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def mailbox(text: str) -> str:
+    """Read the address that mail comes from, named or not. Raises ValueError otherwise."""
+    _, address = parseaddr(text)
+    if not text.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        raise ValueError("must be an address such as Tasks <tasks@example.com>")
+    return text.strip()
+
+
+def count(text: str) -> int:
+    """Read a whole number. Raises ValueError otherwise."""
+    if not re.fullmatch(r"[0-9]{1,3}", text.strip()):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def rate(text: str) -> str:
+    """Read how often something may be. Raises ValueError unless it is a count per time."""
+    try:
+        told = parse_many(text)
+    except ValueError:
+        told = []
+    if not told or any(item.amount < 1 or item.multiples < 1 for item in told):
+        raise ValueError("must be a rate such as 5 per minute, or 10 per 15 minutes")
+    return text.strip()
+
+
+def redis_url(text: str) -> str:
+    """Read the address of a Redis server. Raises ValueError otherwise."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+    return text.strip()
+
+
+def hosts(text: str) -> list[str]:
+    """Read names of hosts, comma-separated. Raises ValueError for what is none."""
+    named = _listed(text.lower())
+    if not all(re.fullmatch(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name) for name in named):
+        raise ValueError("must be names of hosts such as api.example.com, comma-separated")
+    return named
+
+
+def origins(text: str) -> list[str]:
+    """Read origins of web pages, comma-separated, or `*`. Raises ValueError for what is none."""
+    named = _listed(text.lower())
+    origin = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+    if named != ["*"] and not all(re.fullmatch(origin, name) for name in named):
+        raise ValueError("must be origins such as https://app.example.com, comma-separated, or *")
+    return named
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def log_level(text: str) -> str:
     """Read the name of a logging level. Raises ValueError for any other word."""
     word = text.strip().upper()
     if word not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
         raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return word
+
+
+def log_format(text: str) -> str:
+    """Read the form of log lines. Raises ValueError for any other word."""
+    word = text.strip().lower()
+    if word not in {"json", "text"}:
+        raise ValueError("must be json or text")
     return word
 
 
@@ -82,7 +147,11 @@ class Setting:
 
 SETTINGS = (
     Setting("DATABASE_URL", database_url, "The database: `sqlite:///` or `postgresql://`."),
-    Setting("SECRET_KEY", str, "Signs cursors. At least 32 bytes."),
+    Setting(
+        "SECRET_KEY",
+        str,
+        "Signs cursors and challenges, and encrypts second factors. At least 32 bytes.",
+    ),
     Setting(
         "JWT_SECRET_KEY",
         str,
@@ -96,12 +165,45 @@ SETTINGS = (
     Setting("WEB_CONCURRENCY", positive, "Worker processes."),
     Setting("THREADS", positive, "Threads, and database connections, of each worker."),
     Setting("DB_POOL_TIMEOUT", positive, "Seconds to wait for a free database connection."),
+    Setting("DB_TIMEOUT", positive, "Seconds to wait for PostgreSQL to answer a statement."),
     Setting("ACCESS_TOKEN_MINUTES", positive, "How long an access token lives."),
     Setting("REFRESH_TOKEN_DAYS", positive, "How long a session lives without being refreshed."),
     Setting("SESSION_DAYS", positive, "How long a session lives, refreshed or not."),
+    Setting(
+        "REQUIRE_ADMIN_SECOND_FACTOR",
+        boolean,
+        "Gives administrators their rights only with a second factor.",
+    ),
+    Setting("MAIL_SERVER", str, "The SMTP server that sends mail; without one, production can't."),
+    Setting("MAIL_PORT", positive, "Its port."),
+    Setting("MAIL_USE_TLS", boolean, "Encrypts by STARTTLS; the certificate must be good."),
+    Setting("MAIL_USE_SSL", boolean, "Encrypts from the first byte instead, as port 465 wants."),
+    Setting("MAIL_USERNAME", str, "The name to log in to it with."),
+    Setting("MAIL_PASSWORD", str, "The password of that name."),
+    Setting("MAIL_DEFAULT_SENDER", mailbox, "Whom mail comes from."),
+    Setting("MAIL_TIMEOUT", positive, "Seconds to wait for the mail server."),
+    Setting("APP_URL", base_url, "The front end that links in mails lead to."),
     Setting("MAX_CONTENT_LENGTH", positive, "The largest request body, in bytes."),
+    Setting("REDIS_URL", redis_url, "Where workers share the counts of rate limits."),
+    Setting("RATELIMIT_ENABLED", boolean, "Limits how often one may ask."),
+    Setting("RATE_LIMIT_READS", rate, "How often a user, or a stranger's address, may read."),
+    Setting("RATE_LIMIT_WRITES", rate, "How often either may write."),
+    Setting("RATE_LIMIT_LOGIN", rate, "How often an address may log in."),
+    Setting("RATE_LIMIT_LOGIN_ACCOUNT", rate, "How often a password of an account may be tried."),
+    Setting("RATE_LIMIT_REGISTER", rate, "How often an address may register."),
+    Setting("RATE_LIMIT_REGISTER_ACCOUNT", rate, "How often one email address may be registered."),
+    Setting("RATE_LIMIT_RECOVERY", rate, "How often an address may make each call of recovery."),
+    Setting("RATE_LIMIT_RECOVERY_ACCOUNT", rate, "How often mail to one account may be asked for."),
+    Setting("RATE_LIMIT_REFRESH", rate, "How often an address may refresh sessions."),
+    Setting("RATE_LIMIT_REFRESH_ACCOUNT", rate, "How often the sessions of an account may be."),
+    Setting("TRUSTED_PROXIES", count, "Proxies in front, whose word on the client is taken."),
+    Setting("TRUSTED_HOSTS", hosts, "The hosts that requests may name; all where none is set."),
+    Setting("CORS_ORIGINS", origins, "The origins whose pages may call from a browser, or `*`."),
+    Setting("CLIENT_TIMEOUT", positive, "Seconds that a client may take to send or to read."),
     Setting("AUDIT_DAYS", positive, "How long it is kept who did what, in days."),
     Setting("LOG_LEVEL", log_level, "The least level of message that is logged."),
+    Setting("METRICS", boolean, "Tells Prometheus at `/metrics` what the service does."),
+    Setting("LOG_FORMAT", log_format, "`json`, a line for programs, or `text`, one for people."),
 )
 
 
@@ -123,12 +225,41 @@ class Config:
     WEB_CONCURRENCY = 2
     THREADS = 16
     DB_POOL_TIMEOUT = 10
+    DB_TIMEOUT = 10
     ACCESS_TOKEN_MINUTES = 15
     REFRESH_TOKEN_DAYS = 30
     SESSION_DAYS = 90
+    REQUIRE_ADMIN_SECOND_FACTOR = False
+    MAIL_SERVER: str | None = None
+    MAIL_PORT = 587
+    MAIL_USE_TLS = True
+    MAIL_USE_SSL = False
+    MAIL_USERNAME: str | None = None
+    MAIL_PASSWORD: str | None = None
+    MAIL_DEFAULT_SENDER: str | None = None
+    MAIL_TIMEOUT = 10
+    APP_URL: str | None = None
     MAX_CONTENT_LENGTH = 1024 * 1024
+    REDIS_URL: str | None = None
+    RATELIMIT_ENABLED = True
+    RATE_LIMIT_READS = "1200 per minute"
+    RATE_LIMIT_WRITES = "300 per minute"
+    RATE_LIMIT_LOGIN = "5 per minute"
+    RATE_LIMIT_LOGIN_ACCOUNT = "10 per 15 minutes"
+    RATE_LIMIT_REGISTER = "5 per minute"
+    RATE_LIMIT_REGISTER_ACCOUNT = "10 per 15 minutes"
+    RATE_LIMIT_RECOVERY = "5 per minute"
+    RATE_LIMIT_RECOVERY_ACCOUNT = "10 per 15 minutes"
+    RATE_LIMIT_REFRESH = "5 per minute"
+    RATE_LIMIT_REFRESH_ACCOUNT = "10 per 15 minutes"
+    TRUSTED_PROXIES = 0
+    TRUSTED_HOSTS: list[str] | None = None
+    CORS_ORIGINS: list[str] | None = None
+    CLIENT_TIMEOUT = 30
     AUDIT_DAYS = 365
     LOG_LEVEL = "INFO"
+    METRICS = False
+    LOG_FORMAT = "text"
 
     API_TITLE = "Task API"
     API_VERSION = "1.0.0"
@@ -158,6 +289,7 @@ class Production(Config):
     """Facing clients: nothing unsafe is defaulted."""
 
     PRODUCTION = True
+    LOG_FORMAT = "json"
 
 
 ENVIRONMENTS: Mapping[str, type[Config]] = {
@@ -306,7 +438,20 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     values["SESSION_LIFETIME"] = timedelta(days=values["SESSION_DAYS"])
     values["SQLALCHEMY_DATABASE_URI"] = database_url(_database(values))
     values.setdefault("SQLALCHEMY_ENGINE_OPTIONS", _engine_options(values))
+    values.setdefault("MAIL_BACKEND", _mail_backend(values))
+    values["MAIL_USE_TLS"] = values["MAIL_USE_TLS"] and not values["MAIL_USE_SSL"]
+    host = urlsplit(values["PUBLIC_URL"]).hostname
+    values["MAIL_DEFAULT_SENDER"] = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{host}"
     return values
+
+
+def _mail_backend(values: Mapping[str, Any]) -> str:
+    """Tell where mail goes: to memory, a server, the console or, in production alone, nowhere."""
+    if values["TESTING"]:
+        return "locmem"
+    if values["MAIL_SERVER"]:
+        return "app.mail.smtp.EmailBackend"
+    return "dummy" if values["PRODUCTION"] else "console"
 
 
 def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,7 +464,18 @@ def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
             return options
         options["connect_args"] = {"timeout": values["DB_POOL_TIMEOUT"] * 3}
     else:
-        options["connect_args"] = {"options": "-c timezone=UTC"}
+        options["connect_args"] = _postgresql_options(values["DB_TIMEOUT"])
         options["pool_pre_ping"] = True
     pool = {"pool_size": values["THREADS"], "max_overflow": 0}
     return options | pool | {"pool_timeout": values["DB_POOL_TIMEOUT"]}
+
+
+def _postgresql_options(seconds: int) -> dict[str, Any]:
+    # The server gives up a little before we do, and the connection remains good.
+    told = {
+        "timezone": "UTC",
+        "statement_timeout": seconds * 900,
+        "idle_in_transaction_session_timeout": seconds * 1000,
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in told.items())
+    return {"options": options, "connect_timeout": seconds}

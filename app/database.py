@@ -1,11 +1,14 @@
 """The ground under the models: base class, column types, and how connections behave."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +32,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, registry
 from sqlalchemy.types import TypeDecorator
 
+from app.origin import origin
+
 BIGGEST_ID = 2**63 - 1
+
+Found = TypeVar("Found")
 
 # SQLite numbers rows by itself only in a column declared INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -109,15 +116,39 @@ class Model(DeclarativeBase):
     )
 
 
-def prepare_engines(engines: Iterable[Engine]) -> None:
-    """Make engines read in autocommit and write in transactions that wait for one another."""
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection whose patience has an end, in seconds.
+
+    The server ends a statement that takes too long by itself; this is for one that has stopped.
+    """
+
+    patience: float | None = None
+
+    def wait(self, gen: PQGen[Found], interval: float = 0.1, timeout: float | None = None) -> Found:
+        """Raise psycopg.OperationalError where the answer does not come in time."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            # The answer may still come; nobody is to take it for that of the next statement.
+            if self.info.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+def prepare_engines(engines: Iterable[Engine], *, timeout: float) -> None:
+    """Make engines read in autocommit and write in transactions that wait for one another.
+
+    PostgreSQL is waited for no longer than ``timeout`` seconds for each answer.
+    """
     for engine in engines:
-        _prepare_engine(engine)
+        _prepare_engine(engine, timeout)
 
 
-def _prepare_engine(engine: Engine) -> None:
+def _prepare_engine(engine: Engine, timeout: float) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "do_connect", partial(_connect_patiently, timeout))
     event.listen(engine, "before_cursor_execute", _begin_before_write, named=True)
 
 
@@ -126,9 +157,29 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit survives the end of the process; the last ones may not survive a loss of power.
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Pages are read in place, past a cache that holds 2 MB: a search reads thousands, strewn.
+    connection.execute("PRAGMA mmap_size = 2000000000")
+
+
+def _connect_patiently(
+    timeout: float, _dialect: Dialect, _record: Any, args: Sequence[Any], options: dict[str, Any]
+) -> PatientConnection:
+    connection = PatientConnection.connect(*args, **options)
+    connection.patience = timeout
+    return connection
+
+
+def take_time(conn: Connection) -> None:
+    """Let what a connection runs take as long as it needs; the pool does not get it back."""
+    if conn.dialect.name == "postgresql":
+        conn.detach()
+        raw: Any = conn.connection.dbapi_connection
+        raw.patience = None
+        raw.execute("SET statement_timeout = 0")
 
 
 def _begin_before_write(conn: Connection, context: Any, **_: Any) -> None:
+    origin().queries += 1
     if context is None:
         return
     if not (
@@ -152,6 +203,13 @@ def begin_write(conn: Connection) -> None:
             raw.execute("BEGIN IMMEDIATE")
     elif raw.pgconn.transaction_status == TransactionStatus.IDLE:
         raw.execute("BEGIN")
+
+
+def begin_snapshot(conn: Connection) -> None:
+    """Begin a transaction that only reads, and sees what is there now until it ends."""
+    raw: Any = conn.connection.dbapi_connection
+    is_sqlite = conn.dialect.name == "sqlite"
+    raw.execute("BEGIN" if is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

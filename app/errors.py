@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 from flask import Flask, Response, current_app, g, request
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
@@ -141,8 +141,32 @@ class FreshTokenRequired(Unauthenticated):
 class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
     detail = "The name, address or password is wrong."
-    advice = "Check the name or address and the password, and try again."
+    advice = "Check the name or address and the password, or the code, and try again."
     error = None
+
+
+class SecondFactorRequired(Unauthenticated):
+    """The password was right, and a code is due; ``challenge`` goes with it."""
+
+    code = "second_factor_required"
+    detail = "The password is right; a second factor is needed too."
+    advice = (
+        "Send the `challenge`, and a code of the authenticator or a recovery code, to "
+        "`/api/v1/auth/login/second-factor` within 5 minutes."
+    )
+    error = None
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__()
+        self.headers["Cache-Control"] = "no-store"
+        self.challenge = challenge
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("WzEsIjVmMGMi...")
+
+    def body(self) -> dict[str, Any]:
+        return super().body() | {"challenge": self.challenge}
 
 
 class Forbidden(Problem):
@@ -321,6 +345,20 @@ class InvalidCursor(Problem):
         return super().body() | {"errors": [{"parameter": "cursor", "detail": self.detail}]}
 
 
+class RateLimited(Problem):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "rate_limited"
+    detail = "That was too often; wait as long as Retry-After says."
+    advice = (
+        "Wait as long as `Retry-After` says, and go on. `X-RateLimit-Remaining` tells with every "
+        "answer how many requests are left."
+    )
+    header = "Retry-After"
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__(headers={"Retry-After": str(seconds)})
+
+
 class InternalError(Problem):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal_error"
@@ -329,14 +367,24 @@ class InternalError(Problem):
 
 
 class Unavailable(Problem):
+    """Something that the service needs fails; ``parts`` tells which, where that was asked."""
+
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
     detail = "The service can't answer now; try again shortly."
     advice = "Wait as long as `Retry-After` says, and try again."
     header = "Retry-After"
 
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    def __init__(self, parts: Mapping[str, str] | None = None) -> None:
+        failing = ", ".join(name for name, state in (parts or {}).items() if state != "ok")
+        super().__init__(
+            f"The service can't answer now for want of: {failing}." if failing else None,
+            headers={"Retry-After": "1"},
+        )
+        self.parts = parts
+
+    def body(self) -> dict[str, Any]:
+        return super().body() | ({"parts": self.parts} if self.parts else {})
 
 
 def kinds() -> list[type[Problem]]:
@@ -404,6 +452,11 @@ def _render_unavailable(error: Exception) -> Response:
     return render(Unavailable())
 
 
+def _render_database_error(error: DBAPIError) -> Response:
+    """Answer for what is no fault of ours only where the connection was lost by it."""
+    return _render_unavailable(error) if error.connection_invalidated else _render_crash(error)
+
+
 def _render_crash(error: Exception) -> Response:
     current_app.logger.error("A request failed. request_id=%s", g.get("request_id"), exc_info=error)
     return render(InternalError())
@@ -416,4 +469,5 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(IntegrityError, _render_broken_constraint)
     for kind in (OperationalError, InterfaceError, PoolTimeoutError):
         app.register_error_handler(kind, _render_unavailable)
+    app.register_error_handler(DBAPIError, _render_database_error)
     app.register_error_handler(Exception, _render_crash)

@@ -1,22 +1,33 @@
-"""Where the request at hand came from, for those who keep a record of it."""
+"""What is known of the request at hand, for those who keep a record of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
-    """The client of a request: its address, what it calls itself, and the request's id."""
+    """Where a request came from, its id, and as it goes on, whom it acts for and what it asks.
+
+    ``queries`` counts the statements that the database was given.
+    """
 
     ip_address: str | None = None
     raw_user_agent: str = ""
     request_id: str | None = None
+    user_id: int | None = None
+    queries: int = 0
 
     @property
     def user_agent(self) -> str | None:
         """What the client calls itself, shortened, and without what is not for reading."""
         named = "".join(filter(str.isprintable, self.raw_user_agent))
         return named.encode(errors="replace").decode()[:255] or None
+
+    def tidied(self) -> "Origin":
+        """Return the origin as it may be kept for later."""
+        return replace(self, raw_user_agent=self.user_agent or "")
 
 
 NOWHERE = Origin()
@@ -31,3 +42,13 @@ def origin() -> Origin:
 def set_origin(value: Origin) -> None:
     """Say where what follows comes from."""
     _current.set(value)
+
+
+@contextmanager
+def coming_from(value: Origin) -> Iterator[None]:
+    """Do something in the name of a request that is over."""
+    before = _current.set(value)
+    try:
+        yield
+    finally:
+        _current.reset(before)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,6 +19,11 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 Answer = tuple[int, Any]
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Client:
@@ -54,7 +59,9 @@ class Client:
 class Server:
     """A started server; ``kill`` ends it as a crash would, ``start`` brings it back."""
 
-    def __init__(self, database_url: str, instance: str) -> None:
+    def __init__(self, database_url: str, instance: str, settings: Mapping[str, str]) -> None:
+        self.database_url = database_url
+        self.log = Path(instance) / "server.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -62,25 +69,33 @@ class Server:
             "DATABASE_URL": database_url,
             "INSTANCE_PATH": instance,
             "FLASK_CONFIG": "development",
+            "RATELIMIT_ENABLED": "0",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "PUBLIC_URL": f"http://127.0.0.1:{self.port}",
+            **settings,
         }
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        self.process = subprocess.Popen(
-            [sys.executable, "run.py"],
-            cwd=ROOT,
-            env=self.environ,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "run.py"],
+                cwd=ROOT,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 60
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("The server did not start.")
+                raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.1)
+
+    def workers(self) -> list[int]:
+        """Return the ids of the worker processes."""
+        return children(self.process.pid)
 
     def _answers(self) -> bool:
         try:
@@ -95,17 +110,17 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Ask the server to stop, as Ctrl-C does, and return its exit status."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(how)
         return self.process.wait(timeout=60)
 
 
 @contextmanager
-def started(database_server: str | None) -> Iterator[Server]:
+def started(database_server: str | None, **settings: str) -> Iterator[Server]:
     """Run a server on SQLite, or on a new database of the PostgreSQL server that is named."""
     with tempfile.TemporaryDirectory() as instance, _database(database_server, instance) as url:
-        server = Server(url, instance)
+        server = Server(url, instance, settings)
         server.start()
         try:
             yield server

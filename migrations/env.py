@@ -8,8 +8,10 @@ from flask import current_app
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
-from app.database import begin_write
+from app.database import begin_write, take_time
 from app.extensions import db
+
+LOCK_SECONDS = 5
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
@@ -37,6 +39,10 @@ def migrate(connection: Connection) -> None:
     if sqlite:
         # Tables are rebuilt to change them; a foreign key must not delete what points at them.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    else:
+        # Whoever waits for a lock makes all wait who come after; better to fail and be tried again.
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    take_time(connection)
     begin_write(connection)
     context.configure(
         connection=connection,

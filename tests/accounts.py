@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from pyotp import TOTP
 from werkzeug.test import TestResponse
 
 from app.auth import services
@@ -50,6 +51,18 @@ class Account:
 
     def delete(self, path: str, **kwargs: Any) -> TestResponse:
         return self.call("DELETE", path, **kwargs)
+
+    def enable_second_factor(self) -> tuple[TOTP, list[str]]:
+        """Enrol and confirm a second factor; return what makes its codes, and its recovery codes.
+
+        The code of this moment is spent.
+        """
+        enrolled = self.post("/auth/totp")
+        assert enrolled.status_code == 201, enrolled.text
+        totp = TOTP(enrolled.json["secret"])
+        confirmed = self.post("/auth/totp/confirm", {"code": totp.now()})
+        assert confirmed.status_code == 200, confirmed.text
+        return totp, confirmed.json["recovery_codes"]
 
     def task(self, title: str = "Buy milk", **fields: Any) -> dict[str, Any]:
         """Create a task and return it."""

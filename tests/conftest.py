@@ -4,9 +4,11 @@ TEST_DATABASE_URL names a PostgreSQL server; without it each worker has a SQLite
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -15,11 +17,13 @@ from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
+from werkzeug.test import TestResponse
 
 from app import create_app
 from app.extensions import db
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
+from tests.mailbox import Mailbox
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "a secret of the test suite and of nothing else"
@@ -55,6 +59,9 @@ def settings(database_url, tmp_path_factory) -> dict[str, Any]:
         "SECRET_KEY": SECRET,
         "JWT_SECRET_KEY": SECRET,
         "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance")),
+        "RATELIMIT_ENABLED": False,
+        # Tests fill tables that are analysed in one statement, on machines that do much else.
+        "DB_TIMEOUT": 60,
     }
 
 
@@ -102,6 +109,39 @@ def bob(accounts) -> Account:
 @pytest.fixture
 def admin(accounts) -> Account:
     return accounts.make("root", admin=True)
+
+
+@pytest.fixture
+def mails(app) -> Mailbox:
+    """What was mailed; looking empties the outbox."""
+    return Mailbox(app)
+
+
+@pytest.fixture
+def no_mail(app, monkeypatch) -> None:
+    """An installation that can't send mail."""
+    monkeypatch.setitem(app.config, "MAIL_BACKEND", "dummy")
+
+
+@pytest.fixture
+def at_once(app) -> Callable[..., list[TestResponse]]:
+    """Runs requests in parallel, each by a client of its own, all starting together."""
+
+    def run(account: Account | None, requests: Sequence[tuple[Any, ...]]) -> list[TestResponse]:
+        start = Barrier(len(requests))
+
+        def send(request: tuple[Any, ...]) -> TestResponse:
+            method, path, body, *more = request
+            token = {"Authorization": f"Bearer {account.access_token}"} if account else {}
+            headers = token | (more[0] if more else {})
+            client = app.test_client()
+            start.wait()
+            return client.open(f"/api/v1{path}", method=method, headers=headers, json=body)
+
+        with ThreadPoolExecutor(len(requests)) as threads:
+            return list(threads.map(send, requests))
+
+    return run
 
 
 @pytest.fixture

@@ -11,12 +11,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.errors import kinds
+from app.http.limits import HEADERS as RATES
 from app.http.openapi import PROBLEM_JSON, Document, build
 
 BASE = "/api/v1/"
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 # What any answer may carry, whatever it answers.
 COMMON = {
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
     "Cache-Control",
     "Content-Length",
     "Content-Security-Policy",
@@ -29,6 +33,8 @@ COMMON = {
 }
 # What the document declares, and not every answer of its kind has.
 OPTIONAL = {"Idempotent-Replayed", "Link", "Retry-After"}
+# Of the problems with one status, each has its own header.
+HEADERS = {kind.code: kind.header for kind in kinds()}
 
 
 class Contract:
@@ -43,6 +49,8 @@ class Contract:
             for path, operations in sorted(document["paths"].items(), key=_has_parameters)
         ]
         self.validators: dict[str, Any] = {}
+        # An application that limits no rates tells of none.
+        self.optional = OPTIONAL if app.config["RATELIMIT_ENABLED"] else OPTIONAL | {*RATES}
 
     def judge(self, answer: TestResponse) -> None:
         """Assert that the document foresees ``answer``."""
@@ -71,7 +79,8 @@ class Contract:
         told = self._resolve(told)
         declared, given = set(told["headers"]), set(answer.headers.keys())
         assert given <= declared | COMMON, f"{where(answer)}: {given - declared - COMMON}"
-        assert declared - OPTIONAL <= given, f"{where(answer)} lacks {declared - given}"
+        optional = self.optional | _of_other_kinds(answer)
+        assert declared - optional <= given, f"{where(answer)} lacks {declared - given}"
         content = told.get("content")
         if content is None:
             assert not answer.data, f"{where(answer)} has a body"
@@ -106,6 +115,13 @@ class Contract:
 
 def _has_parameters(path: tuple[str, Document]) -> bool:
     return "{" in path[0]
+
+
+def _of_other_kinds(answer: TestResponse) -> set[str]:
+    """Return the headers that problems have, but for that of the one which this answer tells."""
+    if answer.mimetype != PROBLEM_JSON or not answer.data:
+        return set()
+    return {name for name in HEADERS.values() if name} - {HEADERS[answer.json["code"]]}
 
 
 def where(answer: TestResponse) -> str:

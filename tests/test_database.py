@@ -12,7 +12,7 @@ from flask_migrate import check, downgrade, upgrade
 from psycopg.pq import TransactionStatus
 from sqlalchemy import create_engine, func, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import create_app
 from app.auth.models import User, identity_key
@@ -287,6 +287,20 @@ def test_a_migration_leaves_references_checked(fresh):
     upgrade(directory=MIGRATIONS)
     with pytest.raises(IntegrityError):
         db.session.execute(insert(Task).values(task(7)))
+
+
+def test_a_migration_gives_up_on_a_lock_that_others_hold_rather_than_hold_them_up(fresh):
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("about PostgreSQL")
+    upgrade(directory=MIGRATIONS)
+    before = schema()
+    with db.engine.connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.exec_driver_sql("SELECT FROM tasks")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            downgrade(directory=MIGRATIONS, revision="base")
+        reader.exec_driver_sql("ROLLBACK")
+    assert schema() == before
 
 
 def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):

@@ -76,21 +76,6 @@ def test_an_unknown_path_is_not_found_in_every_method(client, method, path):
         assert_problem(answer, 404, "not_found")
 
 
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        (LOGIN, {"POST", "OPTIONS"}),
-        ("/api/v1/auth/me", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
-        ("/api/v1/tasks/1", {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}),
-    ],
-)
-def test_a_method_that_is_not_taken_is_refused_with_those_that_are(client, path, allowed):
-    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - allowed:
-        answer = client.open(path, method=method)
-        assert_problem(answer, 405, "method_not_allowed")
-        assert {word.strip() for word in answer.headers["Allow"].split(",")} == allowed
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("over", [0, 1, 1000])
 def test_a_body_is_refused_from_one_byte_over_the_limit(made, app, chunked, over):
@@ -109,12 +94,6 @@ def test_a_body_is_refused_from_one_byte_over_the_limit(made, app, chunked, over
         assert_problem(answer, 413, "payload_too_large")
     else:
         assert_problem(answer, 401, "invalid_credentials")
-
-
-def test_the_limit_is_one_mebibyte(client):
-    for size, status in ((2**20, 422), (2**20 + 1, 413)):
-        answer = client.post(LOGIN, data=b"{}".ljust(size), content_type="application/json")
-        assert answer.status_code == answer.json["status"] == status
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,14 @@ from app.errors import (
     FreshTokenRequired,
     InsufficientScope,
     InvalidToken,
+    Problem,
     TokenExpired,
     TokenRevoked,
     WrongTokenType,
 )
+from app.http import limits
 from app.http.promises import SecurityScheme, View, promise
+from app.origin import origin
 
 SCHEMES: Mapping[TokenType, SecurityScheme] = {
     "access": SecurityScheme("accessToken", "The access token that login and refresh give."),
@@ -64,16 +67,12 @@ def requires_token(scope: Scope) -> Callable[[View], View]:
     def decorator(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            token = bearer_token()
-            if token.startswith(personal_tokens.PREFIX):
-                actor = personal_tokens.authenticate(token)
-            else:
-                actor = _of_session(token, "access")
+            actor = _admitted(_of_any_token)
             if scope not in actor.scopes:
                 raise InsufficientScope(scope)
             return view(actor, *args, **kwargs)
 
-        taken = (SCHEMES["access"], replace(PERSONAL, scope=scope))
+        taken = (SCHEMES["access"], replace(PERSONAL, scope=scope.value))
         return promise(guarded, *REFUSALS, InsufficientScope, tokens=taken)
 
     return decorator
@@ -90,7 +89,7 @@ def requires_session(
     def decorator(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            actor = _of_session(bearer_token(), *types)
+            actor = _admitted(_of_session, *types)
             if fresh and not actor.fresh:
                 raise FreshTokenRequired
             return view(actor, *args, **kwargs)
@@ -111,8 +110,27 @@ def requires_refresh_token(view: View) -> View:
     return promise(guarded, *REFUSALS, tokens=(SCHEMES["refresh"],))
 
 
-def _of_session(token: str, *types: TokenType) -> Actor:
-    return services.authenticate(_claims(token, *types))
+def _admitted(authenticate: Callable[..., Actor], *types: TokenType) -> Actor:
+    """Return whom the request acts for, and count it: for nobody where that is not proved."""
+    try:
+        actor = authenticate(*types)
+    except Problem:
+        limits.count_caller(None)
+        raise
+    origin().user_id = actor.id
+    limits.count_caller(actor.id)
+    return actor
+
+
+def _of_any_token() -> Actor:
+    token = bearer_token()
+    if token.startswith(personal_tokens.PREFIX):
+        return personal_tokens.authenticate(token)
+    return services.authenticate(_claims(token, "access"))
+
+
+def _of_session(*types: TokenType) -> Actor:
+    return services.authenticate(_claims(bearer_token(), *types))
 
 
 def _claims(token: str, *types: TokenType) -> Claims:

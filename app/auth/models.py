@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -15,10 +16,11 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
 from sqlalchemy.types import TypeDecorator
 
-from app.database import Model, RowId, Word
+from app.database import Model, RowId, Word, code_point_text
 
 
 class Role(StrEnum):
@@ -69,12 +71,13 @@ class User(Model):
         UniqueConstraint("email_key"),
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index("ix_users_role", "role"),
+        Index("ix_users_created_at_id", "created_at", "id"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     username: Mapped[str] = mapped_column(String(80))
-    username_key: Mapped[str] = mapped_column(String(80))
+    username_key: Mapped[str] = mapped_column(code_point_text(80))
     email: Mapped[str] = mapped_column(String(254))
     email_key: Mapped[str] = mapped_column(String(762))
     email_verified: Mapped[bool]
@@ -85,9 +88,14 @@ class User(Model):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    @property
+    @hybrid_property
     def disabled(self) -> bool:
         return self.disabled_at is not None
+
+    @disabled.inplace.expression
+    @classmethod
+    def _disabled(cls) -> ColumnElement[bool]:
+        return cls.disabled_at.is_not(None)
 
     @validates("username")
     def _keep_username_key(self, _: str, username: str) -> str:
@@ -128,6 +136,12 @@ class Session(Model):
     expires_at: Mapped[datetime]
 
 
+def in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return scopes once each, in the order of the enumeration."""
+    held = set(scopes)
+    return tuple(scope for scope in Scope if scope in held)
+
+
 class Scopes(TypeDecorator[tuple[Scope, ...]]):
     """Scopes, stored as their words and returned in the order of the enumeration."""
 
@@ -138,8 +152,7 @@ class Scopes(TypeDecorator[tuple[Scope, ...]]):
         return None if value is None else " ".join(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Scope, ...]:
-        held = (value or "").split()
-        return tuple(scope for scope in Scope if scope in held)
+        return in_order((value or "").split())
 
 
 class PersonalToken(Model):
@@ -194,6 +207,7 @@ class SecondFactor(Model):
     """The secret of an account's one-time passwords, encrypted; in force once it is confirmed.
 
     ``last_step`` is the time step whose code was used last: no code works twice (RFC 6238, 5.2).
+    ``wrong_codes`` counts those since the last right one; too many lock it, ``locked_until`` then.
     """
 
     __tablename__ = "second_factors"
@@ -203,6 +217,8 @@ class SecondFactor(Model):
     )
     secret: Mapped[bytes] = mapped_column(LargeBinary(255))
     last_step: Mapped[int | None]
+    wrong_codes: Mapped[int]
+    locked_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
 

@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, delete, func, select, update
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import policy
-from app.auth.models import Actor, PersonalToken, Scope, User
+from app.auth import policy, second_factors
+from app.auth.models import Actor, PersonalToken, Scope, User, in_order
 from app.auth.schemas import PERSONAL_TOKEN
 from app.errors import (
     AccountDisabled,
@@ -46,7 +46,7 @@ TOKEN_AND_USER = (
         PersonalToken.scopes,
         PersonalToken.expires_at,
         PersonalToken.last_used_at,
-        User.role,
+        policy.ACTING_ROLE,
         User.time_zone,
         User.disabled_at,
     )
@@ -66,7 +66,10 @@ TOKENS = Listing(
 
 def authenticate(token: str) -> Actor:
     """Return whom a token acts for. Raises InvalidToken, TokenExpired or AccountDisabled."""
-    found = db.session.execute(TOKEN_AND_USER, {"token_hash": _hash(token)}).first()
+    found = db.session.execute(
+        TOKEN_AND_USER,
+        {"token_hash": _hash(token), "admins_need_two": second_factors.required_of_admins()},
+    ).first()
     if found is None:
         raise InvalidToken
     now = clock.now()
@@ -95,7 +98,7 @@ def create_token(
         user_id=actor.id,
         name=name,
         token_hash=_hash(token),
-        scopes=tuple(scopes),
+        scopes=in_order(scopes),
         created_at=now,
         expires_at=expires_at,
     )

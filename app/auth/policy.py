@@ -2,9 +2,28 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, exists, literal, not_
 
-from app.auth.models import Actor, PersonalToken, Session
+from app.auth.models import Actor, PersonalToken, Role, SecondFactor, Session, User
+
+# Whoever may administer accounts now.
+ABLE_ADMIN = and_(User.role == Role.admin, User.disabled_at.is_(None))
+
+# Whose login needs a second factor.
+HAS_SECOND_FACTOR = exists().where(
+    SecondFactor.user_id == User.id, SecondFactor.confirmed_at.is_not(None)
+)
+
+# The role that an account acts in: where administrators must have a second factor, one without is
+# a user. Of the others none is looked for.
+ACTING_ROLE = case(
+    (
+        not_(and_(bindparam("admins_need_two", type_=Boolean), User.role == Role.admin)),
+        User.role,
+    ),
+    (HAS_SECOND_FACTOR, User.role),
+    else_=literal(Role.user, User.role.type),
+).label("role")
 
 
 def own_session(actor: Actor) -> ColumnElement[bool]:

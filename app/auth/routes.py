@@ -8,7 +8,7 @@ from app.audit import services as audit
 from app.audit.schemas import AUDIT_PAGE
 from app.auth import personal_tokens, services
 from app.auth.guard import requires_refresh_token, requires_session, requires_token
-from app.auth.models import Actor, PersonalToken, Scope, User
+from app.auth.models import Actor, PersonalToken, Scope, User, identity_key
 from app.auth.schemas import (
     ACCESS,
     CHANGE_ACCOUNT,
@@ -26,15 +26,19 @@ from app.auth.schemas import (
     SESSION_PAGE,
     USER,
 )
+from app.auth.services import Login
 from app.auth.tokens import Claims, Pair
 from app.errors import (
     AccountDisabled,
     Conflict,
     FreshTokenRequired,
     InvalidCredentials,
+    SecondFactorRequired,
     TokenReused,
 )
+from app.http import limits
 from app.http.blueprint import Blueprint
+from app.http.limits import Rule, limited
 from app.http.pages import Page
 
 blueprint = Blueprint(
@@ -45,26 +49,34 @@ NO_STORE = {"Cache-Control": "no-store"}
 Answer = tuple[Any, dict[str, str]]
 
 
+def login_answer(login: Login) -> Answer:
+    """Return what answers a login: the tokens, and whose they are."""
+    return {**PAIR.dump(login.pair), "user": USER.from_model(login.user)}, NO_STORE
+
+
 @blueprint.post("/register")
+@limited(Rule.register)
 @blueprint.arguments(REGISTER)
 @blueprint.response(201, USER)
 def register(account: dict[str, Any]) -> Answer:
     """Open an account."""
+    limits.count_account(Rule.register_account, "register", identity_key(account["email"]))
     location = f"{current_app.config['PUBLIC_URL']}/api/v1/auth/me"
     return services.register(**account), {"Location": location}
 
 
 @blueprint.post("/login")
-@blueprint.refuses(InvalidCredentials, AccountDisabled)
+@limited(Rule.login)
+@blueprint.refuses(InvalidCredentials, SecondFactorRequired, AccountDisabled)
 @blueprint.arguments(LOGIN)
 @blueprint.response(200, LOGIN_ANSWER)
 def log_in(credentials: dict[str, Any]) -> Answer:
     """Open a session, for its tokens."""
-    login = services.log_in(**credentials)
-    return {**PAIR.dump(login.pair), "user": USER.from_model(login.user)}, NO_STORE
+    return login_answer(services.log_in(**credentials))
 
 
 @blueprint.post("/refresh")
+@limited(Rule.refresh)
 @requires_refresh_token
 @blueprint.refuses(TokenReused)
 @blueprint.response(200, PAIR)

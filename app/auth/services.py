@@ -11,8 +11,17 @@ from sqlalchemy.exc import IntegrityError
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import passwords, policy, tokens
-from app.auth.models import Actor, Role, Session, User, identity_key
+from app.auth import mailed_tokens, mails, passwords, policy, second_factors, tokens
+from app.auth.mails import Notice
+from app.auth.models import (
+    Actor,
+    MailPurpose,
+    PersonalToken,
+    Role,
+    Session,
+    User,
+    identity_key,
+)
 from app.auth.schemas import SESSION
 from app.auth.tokens import Claims, Pair
 from app.database import violated_constraint
@@ -22,12 +31,16 @@ from app.errors import (
     FreshTokenRequired,
     InvalidCredentials,
     NotFound,
+    SecondFactorRequired,
     TokenReused,
     TokenRevoked,
     ValidationFailed,
 )
 from app.extensions import db
+from app.http import limits
+from app.http.limits import Rule
 from app.http.pages import Listing, Page
+from app.mail.letters import can_send
 from app.origin import origin
 from app.transactions import commit
 
@@ -43,7 +56,9 @@ class Login(NamedTuple):
 
 
 SESSION_AND_USER = (
-    select(Session.user_id, Session.expires_at, User.role, User.time_zone, User.disabled_at)
+    select(
+        Session.user_id, Session.expires_at, policy.ACTING_ROLE, User.time_zone, User.disabled_at
+    )
     .join_from(Session, User)
     .where(Session.id == bindparam("session_id"))
 )
@@ -54,7 +69,13 @@ def authenticate(claims: Claims) -> Actor:
 
     Raises TokenRevoked when its session is over, AccountDisabled when its account is disabled.
     """
-    found = db.session.execute(SESSION_AND_USER, {"session_id": claims.session_id}).first()
+    found = db.session.execute(
+        SESSION_AND_USER,
+        {
+            "session_id": claims.session_id,
+            "admins_need_two": second_factors.required_of_admins(),
+        },
+    ).first()
     if found is None or found.user_id != claims.user_id or found.expires_at <= clock.now():
         raise TokenRevoked
     if found.disabled_at is not None:
@@ -63,9 +84,15 @@ def authenticate(claims: Claims) -> Actor:
 
 
 def register(
-    *, username: str, email: str, password: str, role: Role = Role.user, time_zone: str = "UTC"
+    *,
+    username: str,
+    email: str,
+    password: str,
+    role: Role = Role.user,
+    time_zone: str = "UTC",
+    by_operator: bool = False,
 ) -> User:
-    """Open an account.
+    """Open an account, for whoever will use it or ``by_operator``.
 
     Raises ValidationFailed for a password that is easily guessed, Conflict for a name or an address
     that is taken.
@@ -82,8 +109,10 @@ def register(
     )
     user.password_hash = _hash_new(password, user, "/password")
     db.session.add(user)
-    _flush_unique()
-    _record(Event.account_registered, user)
+    flush_unique()
+    actor_id = None if by_operator else user.id
+    audit.record(Event.account_registered, user_id=user.id, actor_id=actor_id)
+    mails.mail_token(user, MailPurpose.verify_email, email)
     return commit(user)
 
 
@@ -91,9 +120,11 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
     """Open a session.
 
     Raises InvalidCredentials, as slowly for an unknown account as for a known, and AccountDisabled
-    to whoever knows the password.
+    or SecondFactorRequired to whoever knows the password.
     """
     user = _by_identity(username, email)
+    asked_for = identity_key(username or email or "")
+    limits.count_account(Rule.login_account, "login", user.id if user else asked_for)
     password = passwords.normalise(password)
     proved = passwords.verify(password, user.password_hash if user else None)
     if user is None or not proved:
@@ -105,6 +136,9 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
     _require_unchanged_password(user)
     if passwords.outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
+    if _has_second_factor(user):
+        commit()
+        raise SecondFactorRequired(second_factors.issue_challenge(user))
     return commit(Login(open_session(user), user))
 
 
@@ -140,6 +174,7 @@ def refresh(claims: Claims) -> Pair:
         raise TokenRevoked
     if disabled_at is not None:
         raise AccountDisabled
+    limits.count_account(Rule.refresh_account, "refresh", session.user_id)
     if claims.token_id == session.refresh_id:
         session.spent_id = session.refresh_id
         session.refreshed_before, session.refreshed_at = session.refreshed_at, now
@@ -228,35 +263,78 @@ def get_account(actor: Actor) -> User:
 
 
 def change_account(actor: Actor, changes: Mapping[str, Any]) -> User:
-    """Apply ``changes`` to the caller's account.
+    """Apply ``changes`` to the caller's account; a new address waits until it is confirmed.
 
-    Raises FreshTokenRequired for a change of address with a token that is not fresh, Conflict for a
-    name or an address that is taken.
+    Where no mail can be sent to confirm it, it counts at once. Raises FreshTokenRequired for a
+    change of address with a token that is not fresh, Conflict for a name or an address that is
+    taken.
     """
     if "email" in changes and not actor.fresh:
         raise FreshTokenRequired
     user = _own(actor, lock=True)
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
-    if "email" in changed:
+    if "email" in changed and can_send():
+        _ask_to_confirm(user, changed.pop("email"))
+    elif "email" in changed:
         user.email_verified = False
+        mailed_tokens.call_off(user)
     for name, value in changed.items():
         setattr(user, name, value)
     if changed:
         user.updated_at = clock.now()
-        _flush_unique()
+        flush_unique()
         _record_own(Event.account_changed, actor, fields=sorted(changed))
     return commit(user)
 
 
+def _ask_to_confirm(user: User, email: str) -> None:
+    """Mail a token to a new address, and tell the old one, which stays until then."""
+    taken = select(User.id).where(User.email_key == identity_key(email), User.id != user.id)
+    if db.session.scalar(taken) is not None:
+        raise Conflict("The email is taken.", field="email")
+    mails.mail_token(user, MailPurpose.change_email, email)
+    mails.tell(user, Notice.email_change_requested)
+    _record(Event.email_change_requested, user)
+
+
 def delete_account(actor: Actor) -> None:
     """Delete the caller's account and all that is its own. Raises Conflict for the last admin."""
-    if actor.is_admin:
-        _keep_one_admin(actor)
-    db.session.execute(
-        delete(User).where(User.id == actor.id).execution_options(synchronize_session=False)
-    )
-    _record_own(Event.account_deleted, actor)
+    if not remove_account(actor.id, actor_id=actor.id):
+        raise TokenRevoked
     commit()
+
+
+def remove_account(user_id: int, *, actor_id: int | None) -> bool:
+    """Delete an account if it is there, and tell whether it was; the commit is the caller's.
+
+    Raises Conflict for the last administrator.
+    """
+    keep_one_admin(user_id)
+    removed = db.session.scalar(
+        delete(User)
+        .where(User.id == user_id)
+        .returning(User.id)
+        .execution_options(synchronize_session=False)
+    )
+    if removed is not None:
+        audit.record(Event.account_deleted, user_id=user_id, actor_id=actor_id)
+    return removed is not None
+
+
+def keep_one_admin(leaving_id: int) -> None:
+    """Raise Conflict where nobody else is an administrator that is not disabled.
+
+    Whoever is one stays one until the caller's commit: their rows stay locked.
+    """
+    admins = db.session.scalars(
+        select(User.id)
+        .where(policy.ABLE_ADMIN)
+        .order_by(User.id)
+        .with_for_update()
+        .execution_options(locks_rows=True)
+    ).all()
+    if set(admins) == {leaving_id}:
+        raise Conflict("The last administrator can't be removed.")
 
 
 def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
@@ -271,13 +349,29 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     user.password_hash = new_hash
     user.updated_at = clock.now()
     _end_others(actor)
+    mailed_tokens.call_off(user)
+    mails.tell(user, Notice.password_changed)
     _record_own(Event.password_changed, actor)
     commit()
 
 
-def list_users() -> list[User]:
-    """Return every account, for the operator."""
-    return list(db.session.scalars(select(User).order_by(User.id)))
+def replace_password(user: User, new_password: str, *, actor_id: int | None) -> None:
+    """Set a new password in place of one that was lost, and end all that the account had open.
+
+    Whoever had the old one may have made personal tokens: they go too. The commit is the caller's.
+    Raises ValidationFailed for a password that is easily guessed.
+    """
+    user.password_hash = _hash_new(new_password, user, "/new_password")
+    user.updated_at = clock.now()
+    for opened in (Session, PersonalToken):
+        db.session.execute(
+            delete(opened)
+            .where(opened.user_id == user.id)
+            .execution_options(synchronize_session=False)
+        )
+    mailed_tokens.call_off(user)
+    mails.tell(user, Notice.password_reset)
+    audit.record(Event.password_reset, user_id=user.id, actor_id=actor_id)
 
 
 def _own(actor: Actor, *, lock: bool = False) -> User:
@@ -299,10 +393,17 @@ def _by_identity(username: str | None, email: str | None) -> User | None:
 
 
 def _prove(user: User, password: str) -> None:
+    # Apart from logins, by which a stranger would lock the owner out of a session that it has.
+    limits.count_account(Rule.login_account, "proof", user.id)
     if not passwords.verify(passwords.normalise(password), user.password_hash):
         _record(Event.reauthentication_failed, user)
         commit()
         raise InvalidCredentials
+
+
+def _has_second_factor(user: User) -> bool:
+    confirmed = select(policy.HAS_SECOND_FACTOR).where(User.id == user.id)
+    return bool(db.session.scalar(confirmed))
 
 
 def _require_unchanged_password(user: User) -> None:
@@ -320,7 +421,7 @@ def _hash_new(password: str, user: User, pointer: str) -> str:
     return passwords.hash_password(password)
 
 
-def _flush_unique() -> None:
+def flush_unique() -> None:
     """Write what is pending. Raises Conflict, naming the field, where it is another's already."""
     try:
         db.session.flush()
@@ -372,19 +473,6 @@ def _end_others(actor: Actor) -> None:
         .where(policy.own_session(actor), Session.id != actor.session_id)
         .execution_options(synchronize_session=False)
     )
-
-
-def _keep_one_admin(actor: Actor) -> None:
-    """Raise Conflict unless another administrator is left; their rows stay locked."""
-    admins = db.session.scalars(
-        select(User.id)
-        .where(User.role == Role.admin)
-        .order_by(User.id)
-        .with_for_update()
-        .execution_options(locks_rows=True)
-    ).all()
-    if set(admins) <= {actor.id}:
-        raise Conflict("The last administrator can't be removed.")
 
 
 def _record(event: Event, user: User | None, **details: Any) -> None:

@@ -1,7 +1,9 @@
-"""Commands: ``flask users ...``, ``flask seed`` and ``flask openapi write``."""
+"""Our commands: ``flask --help`` lists them."""
 
 from flask import Flask
 
+from app.cli.audit import audit
+from app.cli.doctor import doctor
 from app.cli.openapi import openapi as openapi_group
 from app.cli.seed import seed
 from app.cli.users import users
@@ -10,5 +12,7 @@ from app.cli.users import users
 def init_app(app: Flask) -> None:
     """Add our commands to Flask's."""
     app.cli.add_command(users)
+    app.cli.add_command(audit)
     app.cli.add_command(seed)
+    app.cli.add_command(doctor)
     app.cli.add_command(openapi_group)  # in place of flask-smorest's

@@ -12,6 +12,7 @@ from app.errors import NotAcceptable
 from app.http.conditional import not_modified, tag_of
 from app.http.output import OutputSchema
 from app.http.pages import Page
+from app.origin import origin
 
 JSON = "application/json"
 
@@ -64,7 +65,7 @@ def _resource(body: dict[str, Any], status: int) -> Response:
 
 def _page(page: Page, status: int) -> Response:
     response = _json({"data": page.rows, "next_cursor": page.next_cursor}, status)
-    tag = f'"{hashlib.blake2b(response.get_data(), digest_size=12).hexdigest()}"'
+    tag = _tag_of_page(response.get_data())
     if not_modified(tag):
         response = without_body(304)
     response.headers["ETag"] = tag
@@ -73,3 +74,9 @@ def _page(page: Page, status: int) -> Response:
         address = f"{current_app.config['PUBLIC_URL']}{request.path}?{query}"
         response.headers["Link"] = f'<{address}>; rel="next"'
     return response
+
+
+def _tag_of_page(body: bytes) -> str:
+    # Two accounts' lists are two things, even while there is nothing in either.
+    account = str(origin().user_id).encode()
+    return f'"{hashlib.blake2b(body, digest_size=12, key=account).hexdigest()}"'

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from marshmallow import Schema
 
 from app.errors import (
+    BadRequest,
     Conflict,
     InternalError,
     InvalidCursor,
@@ -17,6 +18,7 @@ from app.errors import (
     NotAcceptable,
     PayloadTooLarge,
     Problem,
+    RateLimited,
     Unavailable,
     UnsupportedMediaType,
     ValidationFailed,
@@ -26,6 +28,15 @@ from app.http.body import Parser, refuse_undeclared_query
 from app.http.idempotency import keep_answer
 from app.http.promises import View, promise
 
+# Whatever a route does, its request may be one that HTTP or the rates do not allow.
+COMMON_PROBLEMS = (
+    BadRequest,
+    NotAcceptable,
+    ValidationFailed,
+    RateLimited,
+    InternalError,
+    Unavailable,
+)
 BODY_PROBLEMS = (MalformedJson, PayloadTooLarge, UnsupportedMediaType, Conflict)
 
 
@@ -55,13 +66,14 @@ class Blueprint(flask_smorest.Blueprint):
         schema: Schema | None = None,
         *,
         tagged: bool = False,
+        attached: bool = False,
         content_type: str = JSON,
         **documented: Any,
     ) -> Callable[[View], View]:
         """Answer with ``schema`` of what the view returns: an object, a row, a page or nothing.
 
         Of a tuple, the second is a mapping of headers to add. A view may also make the answer
-        itself; ``tagged`` says that it then has an entity tag.
+        itself; ``tagged`` says that it then has an entity tag, ``attached`` that it is to be saved.
         """
         document = super().response(status_code, schema, content_type=content_type, **documented)
 
@@ -80,9 +92,9 @@ class Blueprint(flask_smorest.Blueprint):
                 response.headers.update(headers)
                 return response
 
-            problems = (NotAcceptable, ValidationFailed, InternalError, Unavailable)
-            told = {"status": status_code, "schema": schema, "tagged": tagged}
-            return promise(document(rendered), *problems, **told)
+            told = {"status": status_code, "schema": schema}
+            told |= {"tagged": tagged, "attached": attached}
+            return promise(document(rendered), *COMMON_PROBLEMS, **told)
 
         return decorator
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import parse_qsl
 
 import marshmallow as ma
@@ -113,11 +113,16 @@ def discard_rest(response: Response) -> Response:
     has_body = request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ
     # Other servers than those that end the input with the body would wait for more.
     if has_body and request.environ.get("wsgi.input_terminated"):
-        left = MOST_DISCARDED
-        with suppress(Exception):  # chunks that are none
-            while left > 0 and (found := request.environ["wsgi.input"].read(65536)):
-                left -= len(found)
+        discard(request.environ["wsgi.input"])
     return response
+
+
+def discard(body: IO[bytes]) -> None:
+    """Read a body to its end, or as far as is reasonable."""
+    left = MOST_DISCARDED
+    with suppress(Exception):  # chunks that are none
+        while left > 0 and (found := body.read(65536)):
+            left -= len(found)
 
 
 def faults_of(messages: Any, path: str = "") -> Iterator[Fault]:

@@ -39,6 +39,13 @@ def require_host() -> None:
         raise BadRequest("The Host header is missing, or no host.")
 
 
+def require_plain_transfer() -> None:
+    """Raise BadRequest for a body in a coding that nobody undoes (RFC 9112, 6.1)."""
+    coding = request.environ.get("HTTP_TRANSFER_ENCODING", "chunked")
+    if coding.strip().lower() != "chunked":
+        raise BadRequest("The only Transfer-Encoding that is understood is chunked.")
+
+
 def finish(response: Response) -> Response:
     """Add what an answer does not say for itself."""
     headers = response.headers
@@ -57,5 +64,6 @@ def finish(response: Response) -> Response:
 def init_app(app: Flask) -> None:
     app.before_request(name_request)
     app.before_request(require_host)
+    app.before_request(require_plain_transfer)
     app.teardown_request(forget_origin)
     app.after_request(finish)

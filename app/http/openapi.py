@@ -19,6 +19,7 @@ from app.http.blueprint import Blueprint
 from app.http.body import MERGE_PATCH
 from app.http.converters import RowIdConverter, TokenIdConverter
 from app.http.jsonschema import Converter, example_of
+from app.http.limits import HEADERS
 from app.http.output import PROBLEM
 from app.http.promises import Promise, promised
 
@@ -32,6 +33,7 @@ OPERATION_PARTS = (
     "description",
     "tags",
     "security",
+    "x-required-scope",
     "parameters",
     "requestBody",
     "responses",
@@ -76,7 +78,11 @@ RESPONSE_HEADERS: Mapping[str, tuple[str, Document]] = {
     "ETag": ("The version of what this is about.", {"type": "string"}),
     "Location": ("Where the new resource is.", {"type": "string", "format": "uri"}),
     "Link": ("Where the next page is, if there is one.", {"type": "string"}),
+    "Content-Disposition": ("The name of the file that this is.", {"type": "string"}),
     "Retry-After": ("Seconds to wait before asking again.", {"type": "integer"}),
+    "X-RateLimit-Limit": ("How many requests may come in one window.", {"type": "integer"}),
+    "X-RateLimit-Remaining": ("How many of them are left.", {"type": "integer"}),
+    "X-RateLimit-Reset": ("When there is one more, in seconds since 1970.", {"type": "integer"}),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
     "Idempotent-Replayed": (
         "Says that this is the outcome of an earlier request with the same key.",
@@ -189,9 +195,11 @@ def _complete(
     taken = {"If-None-Match": reads, "If-Match": changes, "Idempotency-Key": promise.takes_key}
     parameters = operation.setdefault("parameters", [])
     parameters += ["X-Request-ID", *(name for name, is_taken in taken.items() if is_taken)]
-    operation["security"] = [
-        {scheme.name: [scheme.scope] if scheme.scope else []} for scheme in promise.tokens
-    ]
+    operation["security"] = [{scheme.name: []} for scheme in promise.tokens]
+    # In the list above linters take a scope for OAuth's alone.
+    if scope := next((scheme.scope for scheme in promise.tokens if scheme.scope), None):
+        operation["x-required-scope"] = scope
+        operation["description"] += f"\n\nA personal access token needs the scope `{scope}`."
     if body := operation.get("requestBody"):
         _complete_body(body, method)
 
@@ -201,6 +209,7 @@ def _complete(
         "Location": promise.status == HTTPStatus.CREATED,
         "ETag": reads or promise.versioned,
         "Link": promise.paged,
+        "Content-Disposition": promise.attached,
         "Idempotent-Replayed": promise.takes_key,
     }
     answer["headers"] = _headers(*(name for name, is_given in given.items() if is_given))
@@ -252,4 +261,4 @@ def _refusal(alike: Sequence[type[Problem]], *, replayed: bool = False) -> Docum
 
 
 def _headers(*names: str) -> Document:
-    return {name: name for name in ("X-Request-ID", *names)}
+    return {name: name for name in ("X-Request-ID", *HEADERS, *names)}

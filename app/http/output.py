@@ -97,7 +97,9 @@ class ProblemSchema(Schema):
     errors = fields.List(fields.Nested(FaultSchema))
     field = fields.String()
     scope = fields.String()
+    challenge = fields.String()
     operation = fields.Integer()
+    parts = fields.Dict(keys=fields.String(), values=fields.String())
 
 
 PROBLEM = ProblemSchema()

@@ -29,9 +29,11 @@ class Promise:
     status: int = 200
     schema: Schema | None = None
     tagged: bool = False
+    attached: bool = False
     problems: tuple[type[Problem], ...] = ()
     tokens: tuple[SecurityScheme, ...] = ()
     takes_key: bool = False
+    limit: str | None = None
 
     @property
     def versioned(self) -> bool:

@@ -18,7 +18,7 @@ from app.extensions import db
 from app.tasks import policy, positions
 from app.tasks.models import Task, task_values
 from app.tasks.operations import Operation
-from app.tasks.services import LAST_POSITION
+from app.tasks.services import LAST_POSITION, record_deletions
 from app.transactions import commit
 
 TABLE: Table = Task.metadata.tables["tasks"]
@@ -48,7 +48,7 @@ def run_batch(
     accepted = [operation for operation in operations if operation.problem is None]
     _create(actor, [operation for operation in accepted if operation.op == "create"], now)
     _update([operation for operation in accepted if operation.op == "update"], now)
-    _delete([operation for operation in accepted if operation.op == "delete"])
+    _delete(actor, [operation for operation in accepted if operation.op == "delete"])
     return commit(operations)
 
 
@@ -115,6 +115,8 @@ def _update(operations: Sequence[Operation], now: datetime) -> None:
         db.session.execute(UPDATE, list(alike))
 
 
-def _delete(operations: Sequence[Operation]) -> None:
-    if operations:
-        db.session.execute(DELETE, {"task_ids": [operation.id for operation in operations]})
+def _delete(actor: Actor, operations: Sequence[Operation]) -> None:
+    tasks = [operation.task for operation in operations if operation.task is not None]
+    if tasks:
+        db.session.execute(DELETE, {"task_ids": [task.id for task in tasks]})
+        record_deletions(actor, tasks)

@@ -1,11 +1,13 @@
 """The rules of tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
 from app import clock
+from app.audit import services as audit
+from app.audit.models import Event
 from app.auth.models import Actor
 from app.errors import NotFound
 from app.extensions import db
@@ -92,7 +94,14 @@ def delete_task(actor: Actor, task_id: int, *, versions: Versions) -> None:
     task = _lock(actor, task_id)
     task.require_version(versions)
     db.session.delete(task)
+    record_deletions(actor, [task])
     commit()
+
+
+def record_deletions(actor: Actor, tasks: Iterable[Task]) -> None:
+    """Record, for their owners, that ``actor`` deletes these tasks."""
+    each = [(task.created_by, {"task_id": task.id}) for task in tasks]
+    audit.record_all(Event.task_deleted, each, actor_id=actor.id)
 
 
 def _lock(actor: Actor, task_id: int) -> Task:

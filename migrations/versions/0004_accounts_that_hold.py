@@ -55,6 +55,8 @@ def upgrade() -> None:
         sa.Column("user_id", ROW_ID, nullable=False),
         sa.Column("secret", sa.LargeBinary(255), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=True),
+        sa.Column("wrong_codes", sa.BigInteger(), nullable=False),
+        sa.Column("locked_until", INSTANT, nullable=True),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("confirmed_at", INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_second_factors")),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import started
+from benchmarks.server import Server, started
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "README.md"
@@ -36,11 +36,20 @@ def commands(block: str) -> list[str]:
     return [line.replace("\0", "\n") for line in lines]
 
 
-def run(lines: list[str], address: str) -> list[str]:
-    """Run the commands in one shell and return what each printed."""
+def run(lines: list[str], server: Server) -> list[str]:
+    """Run the commands in one shell, with the server's settings, and return what each printed."""
+    address = f"http://127.0.0.1:{server.port}"
     script = "\n".join(f"{line}\necho; echo '{MARK}'" for line in lines)
     script = script.replace(ADDRESS, address)
-    ran = subprocess.run(["bash", "-eu"], input=script, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        ["bash", "-eu"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=server.environ,
+    )
     assert not ran.stderr
     answers = [answer.strip("\r\n") for answer in ran.stdout.split(MARK)[:-1]]
     return [steady(answer.replace(address, ADDRESS)) for answer in answers]
@@ -49,6 +58,7 @@ def run(lines: list[str], address: str) -> list[str]:
 def steady(text: str) -> str:
     """Replace what differs from run to run by something that looks like it."""
     text = text.replace("\r", "")
+    text = re.sub(r"tap_[\w-]{43}", "tap_9tKx0vYb...", text)
     text = re.sub(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "eyJhbGciOiJIUzI1NiJ9...", text)
     text = re.sub(r'((?:next_cursor":"|cursor=))[\w.-]+', r"\g<1>WyI1ZjBj...", text)
     text = re.sub(r"(request_id\":\"|X-Request-ID: )[0-9a-f]{32}", r"\g<1>5f0c...", text)
@@ -66,9 +76,9 @@ def rerun(document: Path) -> list[str]:
     """Run a document's examples and return its console blocks as they are now."""
     text = document.read_text()
     blocks = CONSOLE.findall(text)
-    with started(None) as server:
+    with started(None, RATELIMIT_ENABLED="1") as server:
         address = f"http://127.0.0.1:{server.port}"
-        answers = iter(run([line for block in blocks for line in commands(block)], address))
+        answers = iter(run([line for block in blocks for line in commands(block)], server))
         script = "\n".join(PYTHON.findall(text)).replace(ADDRESS, address)
         subprocess.run(
             [sys.executable, "-W", "error::DeprecationWarning", "-c", script], check=True, cwd=ROOT

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from app.tasks.models import Task
-from tests.problems import assert_problem, pointers
+from tests.problems import pointers
 
 NOT_STRINGS = [7, 1.0, True, False, [], {}, ["x"], {"a": "x"}]
 UNSTORABLE = ["a\0b", "\0", "\ud800", "a\udfffb", "\ude00\ud83d"]
@@ -102,22 +102,3 @@ def test_every_fault_is_named_at_once(write):
 def test_a_title_is_needed(alice, stored):
     assert pointers(alice.post("/tasks", {})) == {"/title"}
     assert stored(select(Task.id)) == []
-
-
-IDS = ["0", "-1", "+1", "007", str(2**63), str(10**30), "9" * 5000, "1.0", "1e0", "\u0661", "a"]
-
-
-@pytest.mark.parametrize("task_id", [*IDS, "null", "1 ", "%001", "1%00", "1;x", "*", "."])
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "", None),
-        ("PUT", "", {"title": "New", "status": "pending"}),
-        ("PATCH", "", {"title": "New"}),
-        ("PUT", "/status", {"status": "completed"}),
-        ("DELETE", "", None),
-    ],
-)
-def test_what_is_not_the_one_spelling_of_an_id_is_not_found(alice, task_id, method, path, body):
-    answer = alice.call(method, f"/tasks/{task_id}{path}", json=body)
-    assert_problem(answer, 404, "not_found")

@@ -34,7 +34,7 @@ def test_a_list_of_any_size_runs_two_statements(alice, statements, sort):
         ("PUT", "/tasks/{id}", {"title": "New", "status": "pending"}, 3),
         ("PATCH", "/tasks/{id}", {"title": "New"}, 3),
         ("PUT", "/tasks/{id}/status", {"status": "completed"}, 3),
-        ("DELETE", "/tasks/{id}", None, 3),
+        ("DELETE", "/tasks/{id}", None, 4),
     ],
 )
 def test_a_write_runs_no_statement_too_many(alice, statements, stored, method, path, body, count):

@@ -1,0 +1,398 @@
+"""Personal access tokens: made by their owner, shown once, and good for what their scopes say."""
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import insert, select, update
+
+from app.auth.models import PersonalToken, Scope, User
+from app.auth.personal_tokens import MOST
+from app.extensions import db
+from app.http.models import KeptAnswer
+from app.http.openapi import build
+from app.http.promises import promised
+from tests.accounts import Account
+from tests.problems import assert_problem, pointers
+
+MOMENT = datetime(2040, 1, 31, 9, tzinfo=UTC)
+READS = {"name": "script", "scopes": ["tasks:read"]}
+KEYS = ["id", "name", "scopes", "created_at", "expires_at", "last_used_at"]
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+
+
+def using(account, token):
+    """The same account, coming with a personal token."""
+    other = Account(account.client, account.login)
+    other.access_token = token
+    return other
+
+
+@pytest.fixture
+def make(alice):
+    """Makes a token of alice's and returns who comes with it."""
+
+    def with_scopes(*scopes, **said):
+        asked = {"name": "script", "scopes": [*scopes], **said}
+        answer = alice.post("/auth/tokens", asked)
+        assert answer.status_code == 201, answer.text
+        script = using(alice, answer.json["token"])
+        script.token_id = answer.json["id"]
+        return script
+
+    return with_scopes
+
+
+def calls(app):
+    """Every call of the API, with ids of nothing filled in, and what its view promises."""
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith("/api/v1"):
+            path = re.sub(r"<token_id:\w+>", "0" * 32, rule.rule.removeprefix("/api/v1"))
+            path = re.sub(r"<row_id:\w+>", "1000000", path)
+            for method in rule.methods & METHODS:
+                yield method, path, promised(app.view_functions[rule.endpoint])
+
+
+def scope_of(promise):
+    """The scope that a personal token needs for a route, if any will do."""
+    return next((scheme.scope for scheme in promise.tokens if scheme.scope), None)
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash(alice, stored):
+    answer = alice.post("/auth/tokens", READS)
+    token = answer.json["token"]
+    assert answer.status_code == 201
+    assert re.fullmatch(r"tap_[\w-]{43}", token)
+    assert set(answer.json) == {*KEYS, "token"}
+    assert answer.headers["Cache-Control"] == "no-store"
+    told = alice.get(answer.headers["Location"].partition("/api/v1")[2])
+    shown = {key: value for key, value in answer.json.items() if key != "token"}
+    assert told.json == shown
+    assert alice.get("/auth/tokens").json["data"] == [shown]
+    assert "token" not in told.json
+    digest = hashlib.sha256(token.encode()).digest()
+    assert stored(select(PersonalToken.token_hash)) == [(digest,)]
+    for path in ("/auth/tokens", "/auth/me", "/auth/me/audit", "/auth/me/export"):
+        assert token not in alice.get(path).text
+
+
+def test_no_two_tokens_are_alike(alice):
+    tokens = {alice.post("/auth/tokens", READS).json["token"] for _ in range(5)}
+    assert len(tokens) == 5
+
+
+def test_a_token_needs_a_fresh_session_to_be_made(alice, stored):
+    bearer = {"Authorization": f"Bearer {alice.refresh_token}"}
+    alice.access_token = alice.client.post("/api/v1/auth/refresh", headers=bearer).json[
+        "access_token"
+    ]
+    assert_problem(alice.post("/auth/tokens", READS), 401, "fresh_token_required")
+    assert stored(select(PersonalToken.id)) == []
+    assert alice.get("/auth/tokens").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", None),
+        ("name", ""),
+        ("name", "   "),
+        ("name", "x" * 101),
+        ("name", "a\0b"),
+        ("name", "\ud800"),
+        ("name", 1),
+        ("scopes", None),
+        ("scopes", []),
+        ("scopes", "tasks:read"),
+        ("scopes/0", ["tasks:everything"]),
+        ("scopes/1", ["tasks:read", None]),
+        ("scopes", ["tasks:read"] * 6),
+        ("expires_at", "2030-01-31"),
+        ("expires_at", "2030-01-31T09:00:00"),
+        ("expires_at", "2001-01-31T09:00:00Z"),
+        ("expires_at", 1),
+        ("token", "tap_mine"),
+        ("user_id", 1),
+        ("last_used_at", None),
+    ],
+)
+def test_what_is_unacceptable_is_refused_by_name_and_makes_nothing(alice, stored, field, value):
+    asked = {**READS, field.partition("/")[0]: value}
+    assert pointers(alice.post("/auth/tokens", asked)) == {f"/{field}"}
+    assert stored(select(PersonalToken.id)) == []
+
+
+@pytest.mark.parametrize("missing", ["name", "scopes"])
+def test_a_name_and_scopes_are_needed(alice, missing):
+    asked = {key: value for key, value in READS.items() if key != missing}
+    assert pointers(alice.post("/auth/tokens", asked)) == {f"/{missing}"}
+
+
+def test_scopes_are_kept_once_each_and_in_one_order(alice):
+    asked = ["account:read", "tasks:write", "tasks:write", "tasks:read"]
+    made = alice.post("/auth/tokens", READS | {"scopes": asked}).json
+    told = alice.get(f"/auth/tokens/{made['id']}").json
+    assert told["scopes"] == made["scopes"] == ["tasks:read", "tasks:write", "account:read"]
+
+
+def test_anothers_tokens_are_not_found(alice, bob, make, stored):
+    script = make("tasks:read")
+    for call in (bob.get, bob.delete):
+        mine = call(f"/auth/tokens/{script.token_id}")
+        unknown = call("/auth/tokens/1000000")
+        assert_problem(mine, 404, "not_found")
+        assert mine.json | {"instance": "", "request_id": ""} == unknown.json | {
+            "instance": "",
+            "request_id": "",
+        }
+    assert bob.get("/auth/tokens").json["data"] == []
+    assert stored(select(PersonalToken.user_id)) == [(alice.id,)]
+
+
+def test_an_administrator_sees_no_tokens_of_others(admin, make):
+    script = make("tasks:read")
+    assert_problem(admin.get(f"/auth/tokens/{script.token_id}"), 404, "not_found")
+    assert_problem(admin.delete(f"/auth/tokens/{script.token_id}"), 404, "not_found")
+    assert script.get("/tasks").status_code == 200
+
+
+def test_a_deleted_token_is_refused_at_once_and_the_others_go_on(alice, make):
+    gone, other = make("tasks:read"), make("tasks:read")
+    assert gone.get("/tasks").status_code == 200
+    assert alice.delete(f"/auth/tokens/{gone.token_id}").status_code == 204
+    assert_problem(gone.get("/tasks"), 401, "invalid_token")
+    assert_problem(alice.delete(f"/auth/tokens/{gone.token_id}"), 404, "not_found")
+    assert other.get("/tasks").status_code == 200
+
+
+def test_a_token_outlives_sessions_and_dies_with_its_account(alice, make):
+    script = make("account:read")
+    fresh = alice.access_token
+    assert alice.post("/auth/logout").status_code == 204
+    assert script.get("/auth/me").json["id"] == alice.id
+    again = alice.again()
+    assert fresh != again.access_token
+    assert again.delete("/auth/me").status_code == 204
+    assert_problem(script.get("/auth/me"), 401, "invalid_token")
+
+
+def test_a_token_is_good_until_it_expires(accounts):
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        alice = accounts.make("alice")
+        asked = READS | {"expires_at": "2040-01-31T10:00:00+00:00"}
+        made = alice.post("/auth/tokens", asked).json
+        assert made["expires_at"] == "2040-01-31T10:00:00Z"
+        script = using(alice, made["token"])
+        clock.shift(timedelta(hours=1) - timedelta(microseconds=1))
+        assert script.get("/tasks").status_code == 200
+        clock.shift(timedelta(microseconds=1))
+        assert_problem(script.get("/tasks"), 401, "token_expired")
+        asked["expires_at"] = "2040-01-31T10:00:00Z"
+        assert pointers(alice.again().post("/auth/tokens", asked)) == {"/expires_at"}
+
+
+def test_a_disabled_accounts_token_is_refused_until_it_is_enabled(app, alice, make):
+    script = make("tasks:read")
+
+    def set_disabled(moment):
+        with app.app_context():
+            db.session.execute(update(User).values(disabled_at=moment))
+            db.session.commit()
+
+    set_disabled(MOMENT)
+    assert_problem(script.get("/tasks"), 403, "account_disabled")
+    set_disabled(None)
+    assert script.get("/tasks").status_code == 200
+
+
+def test_the_last_use_is_kept_with_one_write_a_minute_at_most(accounts, statements, stored):
+    used = select(PersonalToken.last_used_at)
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        alice = accounts.make("alice")
+        script = using(alice, alice.post("/auth/tokens", READS).json["token"])
+        assert stored(used) == [(None,)]
+        for seconds, writes, noted in (
+            (0, 1, 0),
+            (1, 0, 0),
+            (58, 0, 0),
+            (1, 1, 60),
+            (59, 0, 60),
+            (3600, 1, 3719),
+        ):
+            clock.shift(seconds)
+            with statements() as seen:
+                assert script.get("/tasks").status_code == 200
+            assert sum(line.startswith("UPDATE") for line in seen) == writes
+            assert stored(used) == [(MOMENT + timedelta(seconds=noted),)]
+        told = alice.again().get("/auth/tokens").json["data"][0]["last_used_at"]
+        assert told == "2040-01-31T10:01:59Z"
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["tap_", "tap_x", "tap_" + "A" * 43, "tap_é", "TAP_x", "tap_" + "a" * 5000, "tap_a b"],
+)
+def test_a_token_that_was_never_made_is_invalid(alice, make, token):
+    script = make("tasks:read")
+    script.access_token = token
+    assert_problem(script.get("/tasks"), 401, "invalid_token")
+
+
+def test_a_token_is_compared_whole_and_with_its_case(make):
+    script = make("tasks:read")
+    whole = script.access_token
+    for near in (whole[:-1], whole + "A", whole.swapcase(), whole.upper()):
+        script.access_token = near
+        assert_problem(script.get("/tasks"), 401, "invalid_token")
+
+
+def test_every_route_that_is_not_public_takes_a_session_or_names_a_scope(app):
+    known = {"accessToken", "refreshToken", "personalToken"}
+    scopes = set()
+    for method, path, promise in calls(app):
+        names = {scheme.name for scheme in promise.tokens}
+        assert names <= known, (method, path)
+        assert ("personalToken" in names) == (scope_of(promise) is not None), (method, path)
+        if "personalToken" in names:
+            assert "accessToken" in names, (method, path)
+            scopes.add(scope_of(promise))
+        reads = method == "GET"
+        if scope := scope_of(promise):
+            assert scope.endswith(":read") == reads, (method, path)
+    assert scopes == {"tasks:read", "tasks:write", "account:read"}
+
+
+def test_the_document_names_the_scope_of_every_route(app):
+    paths = build(app)["paths"]
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith("/api/v1"):
+            promise = promised(app.view_functions[rule.endpoint])
+            path = re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule)
+            for method in rule.methods & METHODS:
+                operation = paths[path][method.lower()]
+                scope = scope_of(promise)
+                assert operation.get("x-required-scope") == scope, (method, path)
+                assert ({"personalToken": []} in operation["security"]) == bool(scope)
+                assert scope is None or f"`{scope}`" in operation["description"]
+
+
+def test_a_token_with_all_scopes_opens_no_route_of_authentication_but_ones_account(app, make):
+    script = make(*Scope)
+    refused = 0
+    for method, path, promise in calls(app):
+        if not promise.tokens or scope_of(promise):
+            continue
+        assert path.startswith(("/auth/", "/users", "/jobs", "/exports", "/imports")), path
+        assert_problem(script.call(method, path), 401, "wrong_token_type")
+        refused += 1
+    assert refused >= 20
+    assert script.get("/auth/me").json["id"] == script.id
+
+
+@pytest.mark.parametrize("held", list(Scope))
+def test_a_scope_opens_its_own_routes_and_no_others(app, make, held):
+    script = make(held)
+    for method, path, promise in calls(app):
+        needed = scope_of(promise)
+        if needed is None:
+            continue
+        answer = script.call(method, path)
+        if needed == held:
+            assert answer.status_code not in {401, 403}, (method, path)
+            continue
+        assert_problem(answer, 403, "insufficient_scope", scope=needed)
+        challenge = answer.headers["WWW-Authenticate"]
+        assert challenge == f'Bearer error="insufficient_scope", scope="{needed}"'
+
+
+def test_a_missing_scope_is_told_before_any_mistake_and_changes_nothing(alice, make):
+    task = alice.task()
+    script = make("tasks:read")
+    for method, path in (("POST", "/tasks"), ("PATCH", f"/tasks/{task['id']}")):
+        wrong = {"data": "{", "content_type": "text/plain"}
+        assert_problem(script.call(method, path, **wrong), 403, "insufficient_scope")
+    assert_problem(script.delete(f"/tasks/{task['id']}"), 403, "insufficient_scope")
+    assert script.get(f"/tasks/{task['id']}").json == task
+
+
+def test_a_session_has_every_scope(app, alice):
+    for method, path, promise in calls(app):
+        if scope_of(promise):
+            assert alice.call(method, path).status_code not in {401, 403}, (method, path)
+
+
+def test_with_the_scopes_a_script_does_what_its_owner_does(alice, bob, make):
+    script = make("tasks:read", "tasks:write")
+    foreign = bob.task()
+    task = script.task("by a script")
+    assert task["created_by"] == alice.id
+    assert script.patch(f"/tasks/{task['id']}", {"title": "changed"}).json["version"] == 2
+    assert [one["title"] for one in alice.get("/tasks").json["data"]] == ["changed"]
+    assert_problem(script.get(f"/tasks/{foreign['id']}"), 404, "not_found")
+    assert script.delete(f"/tasks/{task['id']}").status_code == 204
+
+
+def test_an_account_has_a_hundred_tokens_at_most(app, alice, bob, stored):
+    assert MOST == 100
+    rows = [
+        {
+            "user_id": alice.id,
+            "name": str(number),
+            "token_hash": number.to_bytes(32),
+            "scopes": ("tasks:read",),
+            "created_at": MOMENT,
+        }
+        for number in range(99)
+    ]
+    with app.app_context():
+        db.session.execute(insert(PersonalToken), rows)
+        db.session.commit()
+    last = alice.post("/auth/tokens", READS)
+    assert last.status_code == 201
+    assert_problem(alice.post("/auth/tokens", READS), 409, "conflict")
+    assert bob.post("/auth/tokens", READS).status_code == 201
+    assert alice.delete(f"/auth/tokens/{last.json['id']}").status_code == 204
+    assert alice.post("/auth/tokens", READS).status_code == 201
+
+
+def test_tokens_that_are_made_at_once_are_a_hundred_at_most(app, alice, at_once, stored):
+    rows = [
+        {
+            "user_id": alice.id,
+            "name": str(number),
+            "token_hash": number.to_bytes(32),
+            "scopes": ("tasks:read",),
+            "created_at": MOMENT,
+        }
+        for number in range(98)
+    ]
+    with app.app_context():
+        db.session.execute(insert(PersonalToken), rows)
+        db.session.commit()
+    answers = at_once(alice, [("POST", "/auth/tokens", READS)] * 5)
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409]
+    assert len(stored(select(PersonalToken.id))) == 100
+
+
+def test_a_key_does_not_have_the_secret_kept(alice, stored):
+    """The answer is told once: to repeat the request is to make another token."""
+    key = {"Idempotency-Key": "once"}
+    answers = [alice.post("/auth/tokens", READS, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json["token"] != answers[1].json["token"]
+    assert "Idempotent-Replayed" not in answers[1].headers
+    assert stored(select(KeptAnswer.key)) == []
+
+
+def test_the_list_comes_in_pages_the_newest_first(alice):
+    ids = [alice.post("/auth/tokens", READS).json["id"] for _ in range(5)]
+    seen, query = [], {"limit": 2}
+    while True:
+        page = alice.get("/auth/tokens", query_string=query).json
+        seen += [token["id"] for token in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == ids[::-1]
