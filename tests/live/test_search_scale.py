@@ -74,6 +74,10 @@ def tasks(owner_id, count, more=""):
 @pytest.fixture
 def crowded(app, alice, bob):
     with app.app_context():
+        if db.engine.dialect.name == "postgresql":
+            # The room that earlier tests' rows took would count in the planner's estimates.
+            db.session.execute(text("TRUNCATE tasks").execution_options(locks_rows=True))
+            db.session.commit()
         for owner_id, count, more in ((bob.id, OTHERS, "foreign"), (alice.id, ROWS, "")):
             rows = tasks(owner_id, count, more)
             while some := [row for _, row in zip(range(5000), rows, strict=False)]:
