@@ -60,10 +60,6 @@ def write_to_stderr(level: str, form: str) -> None:
     root.setLevel(level)
 
 
-def note_start() -> None:
-    g.started = time.perf_counter()
-
-
 def log_request(response: Response) -> Response:
     """Log the request: which route, how it was answered, how long it took and what it asked.
 
@@ -90,5 +86,4 @@ def init_app(app: Flask) -> None:
         write_to_stderr(app.config["LOG_LEVEL"], app.config["LOG_FORMAT"])
     REQUESTS.setLevel(app.config["LOG_LEVEL"])
     if REQUESTS.isEnabledFor(logging.INFO):
-        app.before_request(note_start)
         app.after_request(log_request)

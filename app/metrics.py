@@ -43,16 +43,12 @@ def exposition() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _note_start() -> None:
-    g.metered_from = time.perf_counter()
-
-
 def _count_request(response: Response) -> Response:
     # A route by its rule and no made-up method: clients don't decide how many series there are.
     route = request.url_rule.rule if request.url_rule else "none"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).inc()
-    SECONDS.labels(method, route).observe(time.perf_counter() - g.metered_from)
+    SECONDS.labels(method, route).observe(time.perf_counter() - g.started)
     return response
 
 
@@ -71,7 +67,6 @@ def init_app(app: Flask) -> None:
     """Count what this application does, and tell it at ``/metrics``, if METRICS is on."""
     if not app.config["METRICS"]:
         return
-    app.before_request(_note_start)
     app.after_request(_count_request)
     app.add_url_rule("/metrics", "metrics", exposition)
     with app.app_context():

@@ -37,6 +37,7 @@ from app.errors import (
     TokenReused,
 )
 from app.http import limits
+from app.http.answers import NO_STORE
 from app.http.blueprint import Blueprint
 from app.http.limits import Rule, limited
 from app.http.pages import Page
@@ -45,7 +46,6 @@ blueprint = Blueprint(
     "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."
 )
 
-NO_STORE = {"Cache-Control": "no-store"}
 Answer = tuple[Any, dict[str, str]]
 
 

@@ -231,6 +231,11 @@ def list_sessions(actor: Actor, *, limit: int, cursor: str | None) -> Page:
         cursor=cursor,
         bound_to=actor.id,
     )
+    return mark_current(actor, page)
+
+
+def mark_current(actor: Actor, page: Page) -> Page:
+    """Say of each session of a page whether it is the one that the caller came with."""
     for row in page.rows:
         row["current"] = row["id"] == actor.session_id
     return page

@@ -7,11 +7,11 @@ from flask import current_app
 from app.errors import Unavailable
 from app.health import services
 from app.health.schemas import LIVENESS, PONG, READINESS
+from app.http.answers import NO_STORE
 from app.http.blueprint import Blueprint
 
 blueprint = Blueprint("health", __name__, description="Whether the service lives and is ready.")
 
-NO_STORE = {"Cache-Control": "no-store"}
 Answer = tuple[dict[str, Any], dict[str, str]]
 
 

@@ -15,6 +15,8 @@ from app.http.pages import Page
 from app.origin import origin
 
 JSON = "application/json"
+# For what no cache may keep, not even the client's own.
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 def require_acceptable(media_type: str = JSON) -> None:

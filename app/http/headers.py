@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 from flask import Flask, Response, g, request
 
@@ -21,7 +22,8 @@ SECURITY = {
 
 
 def name_request() -> None:
-    """Give the request the id that its answer, its problems and its log lines carry."""
+    """Give the request its start, and the id that its answer, problems and log lines carry."""
+    g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
     set_origin(Origin(request.remote_addr, request.headers.get("User-Agent", ""), g.request_id))

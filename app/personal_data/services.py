@@ -91,10 +91,7 @@ def _lists(actor: Actor) -> Mapping[str, Callable[..., Page]]:
 
 
 def _read_sessions(actor: Actor, **place: Any) -> Page:
-    page = SESSIONS.page(values={"user_id": actor.id}, **place)
-    for row in page.rows:
-        row["current"] = row["id"] == actor.session_id
-    return page
+    return accounts.mark_current(actor, SESSIONS.page(values={"user_id": actor.id}, **place))
 
 
 def _chunks(read: Callable[..., Page]) -> Iterator[list[Row]]:

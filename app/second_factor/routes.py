@@ -6,9 +6,10 @@ from flask import current_app
 
 from app.auth.guard import requires_session
 from app.auth.models import Actor
-from app.auth.routes import NO_STORE, Answer, login_answer
+from app.auth.routes import Answer, login_answer
 from app.auth.schemas import LOGIN_ANSWER
 from app.errors import AccountDisabled, Conflict, InvalidCredentials, NotFound
+from app.http.answers import NO_STORE
 from app.http.blueprint import Blueprint
 from app.http.limits import Rule, limited
 from app.second_factor import services
