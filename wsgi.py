@@ -1,4 +1,7 @@
-"""The application, for a WSGI server: ``gunicorn -c deploy/gunicorn.conf.py wsgi:app``."""
+"""The application, for a WSGI server, and its Celery.
+
+``gunicorn -c deploy/gunicorn.conf.py wsgi:app``; ``celery -A wsgi:celery worker``, and ``beat``.
+"""
 
 from dotenv import load_dotenv
 
@@ -7,3 +10,4 @@ load_dotenv()
 from app import create_app  # noqa: E402  # settings come first
 
 app = create_app()
+celery = app.extensions["celery"]

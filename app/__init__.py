@@ -2,20 +2,22 @@
 
 from flask import Flask
 
-from app import cli, config, errors, logs, metrics
+from app import cli, config, errors, logs, metrics, observability, purges
 from app.auth import routes as auth_routes
 from app.auth import tokens
 from app.config import ConfigSource
 from app.database import prepare_engines
 from app.extensions import api, db, jwt, ma, migrate
 from app.health import routes as health_routes
-from app.http import body, converters, cors, headers, limits, proxies
-from app.jobs import outbox
+from app.http import converters, cors, envelope, headers, limits, proxies, remembering
+from app.jobs import routes as jobs_routes
 from app.mail import letters
+from app.outbox import celery, work
 from app.personal_data import routes as personal_data_routes
 from app.recovery import routes as recovery_routes
 from app.second_factor import routes as second_factor_routes
 from app.site import routes as site_routes
+from app.tasks import reminders
 from app.tasks import routes as tasks_routes
 from app.users import routes as users_routes
 
@@ -38,13 +40,18 @@ def create_app(source: ConfigSource = None) -> Flask:
     jwt.init_app(app)
     tokens.init_app(app)
     letters.init_app(app)
-    outbox.init_app(app)
+    work.init_app(app)
+    celery.init_app(app)
+    reminders.init_app(app)
+    purges.init_app(app)
 
+    observability.init_app(app)
+    envelope.init_app(app)
     proxies.init_app(app)
     headers.init_app(app)
     limits.init_app(app)
+    remembering.init_app(app)
     cors.init_app(app)
-    body.init_app(app)
     converters.init_app(app)
     api.init_app(app)
     errors.init_app(app)
@@ -55,6 +62,7 @@ def create_app(source: ConfigSource = None) -> Flask:
     api.register_blueprint(users_routes.blueprint)
     api.register_blueprint(second_factor_routes.blueprint)
     api.register_blueprint(tasks_routes.blueprint)
+    api.register_blueprint(jobs_routes.blueprint)
     api.register_blueprint(personal_data_routes.blueprint)
     api.register_blueprint(health_routes.blueprint)
     api.register_blueprint(site_routes.api_document)

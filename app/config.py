@@ -16,6 +16,8 @@ from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app import observability
+
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = ("SECRET_KEY", "JWT_SECRET_KEY")
 SECRET_BYTES = 32
@@ -96,6 +98,14 @@ def redis_url(text: str) -> str:
     parts = urlsplit(text.strip())
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
         raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+    return text.strip()
+
+
+def broker_url(text: str) -> str:
+    """Read the address of Celery's broker. Raises ValueError otherwise."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"amqp", "amqps", "redis", "rediss"} or not parts.hostname:
+        raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/1")
     return text.strip()
 
 
@@ -184,7 +194,14 @@ SETTINGS = (
     Setting("MAIL_TIMEOUT", positive, "Seconds to wait for the mail server."),
     Setting("APP_URL", base_url, "The front end that links in mails lead to."),
     Setting("MAX_CONTENT_LENGTH", positive, "The largest request body, in bytes."),
-    Setting("REDIS_URL", redis_url, "Where workers share the counts of rate limits."),
+    Setting("MAX_UPLOAD_LENGTH", positive, "The largest file to import, in bytes."),
+    Setting("JOB_DAYS", positive, "How long exports, imports and their files are kept, in days."),
+    Setting(
+        "REDIS_URL", redis_url, "Shares the counts of rate limits; the broker, without another."
+    ),
+    Setting(
+        "CELERY_BROKER_URL", broker_url, "Carries work to Celery's workers, in place of REDIS_URL."
+    ),
     Setting("RATELIMIT_ENABLED", boolean, "Limits how often one may ask."),
     Setting("RATE_LIMIT_READS", rate, "How often a user, or a stranger's address, may read."),
     Setting("RATE_LIMIT_WRITES", rate, "How often either may write."),
@@ -240,7 +257,10 @@ class Config:
     MAIL_TIMEOUT = 10
     APP_URL: str | None = None
     MAX_CONTENT_LENGTH = 1024 * 1024
+    MAX_UPLOAD_LENGTH = 64 * 1024 * 1024
+    JOB_DAYS = 7
     REDIS_URL: str | None = None
+    CELERY_BROKER_URL: str | None = None
     RATELIMIT_ENABLED = True
     RATE_LIMIT_READS = "1200 per minute"
     RATE_LIMIT_WRITES = "300 per minute"
@@ -319,6 +339,7 @@ def load(config: ConfigSource = None, environ: Mapping[str, str] = os.environ) -
             faults.append(f"{setting.name} {error}.")
     if values["PRODUCTION"]:
         faults += _production_faults(values)
+    faults += observability.faults(environ)
     if faults:
         raise ConfigurationError("The configuration is not usable:\n- " + "\n- ".join(faults))
     if not values["PRODUCTION"]:
@@ -439,6 +460,7 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     values["SQLALCHEMY_DATABASE_URI"] = database_url(_database(values))
     values.setdefault("SQLALCHEMY_ENGINE_OPTIONS", _engine_options(values))
     values.setdefault("MAIL_BACKEND", _mail_backend(values))
+    values["CELERY_BROKER_URL"] = values["CELERY_BROKER_URL"] or values["REDIS_URL"]
     values["MAIL_USE_TLS"] = values["MAIL_USE_TLS"] and not values["MAIL_USE_SSL"]
     host = urlsplit(values["PUBLIC_URL"]).hostname
     values["MAIL_DEFAULT_SENDER"] = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{host}"
@@ -465,7 +487,6 @@ def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
         options["connect_args"] = {"timeout": values["DB_POOL_TIMEOUT"] * 3}
     else:
         options["connect_args"] = _postgresql_options(values["DB_TIMEOUT"])
-        options["pool_pre_ping"] = True
     pool = {"pool_size": values["THREADS"], "max_overflow": 0}
     return options | pool | {"pool_timeout": values["DB_POOL_TIMEOUT"]}
 

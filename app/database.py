@@ -1,7 +1,9 @@
 """The ground under the models: base class, column types, and how connections behave."""
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
@@ -15,6 +17,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Date,
     DateTime,
     Dialect,
     Engine,
@@ -28,15 +31,21 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, registry
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.origin import origin
 
 BIGGEST_ID = 2**63 - 1
+# So long after its last use, a connection may have been lost unnoticed: no server restarts sooner.
+IDLE_SECONDS = 0.1
+RETURNED = "returned_at"
 
 Found = TypeVar("Found")
+Column = Callable[[Sequence[Any]], Iterable[Any]]
 
 # SQLite numbers rows by itself only in a column declared INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -98,6 +107,38 @@ class Rank(TypeDecorator[str]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> str | None:
         return None if value is None else self._words[value]
 
+    def word(self, rank: int) -> str:
+        return self._words[rank]
+
+
+def shown_column(kind: TypeEngine[Any], dialect: Dialect) -> Column | None:
+    """Return what makes JSON's values of a column's, as the driver gives them; None for nothing."""
+    if isinstance(kind, Rank):
+        return partial(map, kind.word)
+    if dialect.name == "sqlite" and isinstance(kind, Instant):
+        return _instants_of_sqlite
+    if isinstance(kind, Instant | Date):
+        return None
+    return stored_column(kind, dialect)
+
+
+def stored_column(kind: TypeEngine[Any], dialect: Dialect) -> Column | None:
+    """Return what makes Python's values of a column's, as the driver gives them."""
+    process = kind.dialect_impl(dialect).result_processor(dialect, None)
+    return partial(map, process) if process else None
+
+
+def _instants_of_sqlite(stored: Sequence[str | None]) -> Iterable[str | None]:
+    there = [text for text in stored if text is not None]
+    if len(there) < len(stored):
+        return [None if text is None else _instant_of_sqlite(text) for text in stored]
+    return _instant_of_sqlite("Z\n".join(there)).split("\n")
+
+
+def _instant_of_sqlite(stored: str) -> str:
+    """Return ``2030-01-31 09:00:00.000000``, or many of them, as RFC 3339 has it."""
+    return f"{stored.replace(' ', 'T').replace('.000000', '')}Z"
+
 
 class Model(DeclarativeBase):
     """What every table has in common: constraints named by one convention, instants in UTC."""
@@ -149,6 +190,8 @@ def _prepare_engine(engine: Engine, timeout: float) -> None:
         event.listen(engine, "connect", _prepare_sqlite)
     else:
         event.listen(engine, "do_connect", partial(_connect_patiently, timeout))
+        event.listen(engine, "checkin", _note_return)
+        event.listen(engine, "checkout", partial(_ask_idle, engine.dialect))
     event.listen(engine, "before_cursor_execute", _begin_before_write, named=True)
 
 
@@ -167,6 +210,25 @@ def _connect_patiently(
     connection = PatientConnection.connect(*args, **options)
     connection.patience = timeout
     return connection
+
+
+def _note_return(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[RETURNED] = time.monotonic()
+
+
+def _ask_idle(
+    dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any
+) -> None:
+    """Ask a connection that was idle whether it is still there; one just used mostly is.
+
+    Raises InvalidatePoolError, whereupon the pool makes it and all its like anew.
+    """
+    if time.monotonic() - record.info.get(RETURNED, math.inf) < IDLE_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def take_time(conn: Connection) -> None:

@@ -5,10 +5,12 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
 import orjson
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, got_request_exception, request
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
+
+from app.origin import origin
 
 Fault = Mapping[str, str]
 
@@ -414,7 +416,7 @@ KIND_BY_STATUS: Mapping[int, type[Problem]] = {
 
 def describe(problem: Problem) -> dict[str, Any]:
     """Return the members of ``problem`` as this request meets it."""
-    return problem.body() | {"instance": request.path, "request_id": g.get("request_id")}
+    return problem.body() | {"instance": request.path, "request_id": origin().request_id}
 
 
 def render(problem: Problem) -> Response:
@@ -440,14 +442,14 @@ def _render_http_exception(error: HTTPException) -> Response:
 def _render_broken_constraint(error: IntegrityError) -> Response:
     """Answer for a write whose ground was taken away by another, after it was checked."""
     current_app.logger.warning(
-        "A constraint refused a write. request_id=%s", g.get("request_id"), exc_info=error
+        "A constraint refused a write. request_id=%s", origin().request_id, exc_info=error
     )
     return render(Conflict())
 
 
 def _render_unavailable(error: Exception) -> Response:
     current_app.logger.error(
-        "The database can't answer. request_id=%s", g.get("request_id"), exc_info=error
+        "The database can't answer. request_id=%s", origin().request_id, exc_info=error
     )
     return render(Unavailable())
 
@@ -458,7 +460,10 @@ def _render_database_error(error: DBAPIError) -> Response:
 
 
 def _render_crash(error: Exception) -> Response:
-    current_app.logger.error("A request failed. request_id=%s", g.get("request_id"), exc_info=error)
+    current_app.logger.error("A request failed. request_id=%s", origin().request_id, exc_info=error)
+    # As Flask does where nobody handles an error.
+    sender = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    got_request_exception.send(sender, _async_wrapper=current_app.ensure_sync, exception=error)
     return render(InternalError())
 
 

@@ -1,5 +1,6 @@
 """One instance of each extension, bound to an application by ``create_app``."""
 
+from flask_caching import Cache
 from flask_cors import CORS
 from flask_jwt_extended import JWTManager
 from flask_limiter import Limiter
@@ -20,3 +21,4 @@ mail = Mail()
 api = Api()
 limiter = Limiter(get_remote_address, strategy="moving-window")
 cors = CORS()
+cache = Cache(with_jinja2_ext=False)

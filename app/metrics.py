@@ -1,10 +1,11 @@
 """What is counted for Prometheus, where METRICS switches it on."""
 
 import os
-import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -15,9 +16,12 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
 from app.extensions import db
+from app.origin import Answered
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -30,26 +34,52 @@ CONNECTIONS = Gauge(
     "database_connections_in_use", "Connections out of the pool.", multiprocess_mode="livesum"
 )
 EVENTS = Counter("account_events_total", "What was recorded of accounts.", ["event"])
+JOBS = Counter("jobs_total", "Attempts at jobs, by how they ended.", ["kind", "outcome"])
+
+Read = Callable[[], Iterable[Metric]]
+_read_when_asked: list[Read] = []
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
+class WhenAsked(Collector):
+    """What is not counted but read where it is kept."""
+
+    def collect(self) -> Iterator[Metric]:
+        for read in _read_when_asked:
+            yield from read()
+
+
+def read_when_asked(read: Read) -> Read:
+    """Have a function tell its figures each time that Prometheus asks."""
+    _read_when_asked.append(read)
+    return read
+
+
 def exposition() -> Response:
-    """Return what was counted, by all processes of this server together."""
+    """Return what was counted, by all processes of this server together, and what is kept."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    kept = CollectorRegistry()
+    kept.register(WhenAsked())
+    told = generate_latest(registry) + generate_latest(kept)
+    return Response(told, content_type=CONTENT_TYPE_LATEST)
 
 
-def _count_request(response: Response) -> Response:
+def _count_request(answered: Answered) -> None:
     # A route by its rule and no made-up method: clients don't decide how many series there are.
-    route = request.url_rule.rule if request.url_rule else "none"
-    method = request.method if request.method in METHODS else "other"
-    REQUESTS.labels(method, route, response.status_code).inc()
-    SECONDS.labels(method, route).observe(time.perf_counter() - g.started)
-    return response
+    asked = answered.environ["REQUEST_METHOD"]
+    method = asked if asked in METHODS else "other"
+    requests, seconds = _series(method, answered.origin.route or "none", answered.status)
+    requests.inc()
+    seconds.observe(answered.seconds)
+
+
+@cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 
 def _watch_pool(engine: Engine) -> None:
@@ -67,7 +97,7 @@ def init_app(app: Flask) -> None:
     """Count what this application does, and tell it at ``/metrics``, if METRICS is on."""
     if not app.config["METRICS"]:
         return
-    app.after_request(_count_request)
+    app.extensions.setdefault("observers", []).append(_count_request)
     app.add_url_rule("/metrics", "metrics", exposition)
     with app.app_context():
         for engine in db.engines.values():

@@ -1,16 +1,18 @@
 """What is known of the request at hand, for those who keep a record of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 
 @dataclass(slots=True)
 class Origin:
     """Where a request came from, its id, and as it goes on, whom it acts for and what it asks.
 
-    ``queries`` counts the statements that the database was given.
+    ``queries`` counts the statements that the database was given, ``route`` is its path's rule.
+    ``traceparent`` names its span (W3C Trace Context), where it is traced.
     """
 
     ip_address: str | None = None
@@ -18,6 +20,8 @@ class Origin:
     request_id: str | None = None
     user_id: int | None = None
     queries: int = 0
+    route: str | None = None
+    traceparent: str | None = None
 
     @property
     def user_agent(self) -> str | None:
@@ -29,6 +33,17 @@ class Origin:
         """Return the origin as it may be kept for later."""
         return replace(self, raw_user_agent=self.user_agent or "")
 
+
+class Answered(NamedTuple):
+    """A request and the answer to it, as it is about to go out; ``environ`` is WSGI's."""
+
+    environ: Mapping[str, Any]
+    status: int
+    seconds: float
+    origin: Origin
+
+
+Observer = Callable[[Answered], None]
 
 NOWHERE = Origin()
 _current: ContextVar[Origin] = ContextVar("origin", default=NOWHERE)

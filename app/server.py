@@ -1,6 +1,5 @@
 """gunicorn's worker of threads, made to bear slow clients and to refuse in our own words."""
 
-import io
 import os
 import resource
 import time
@@ -10,7 +9,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from queue import SimpleQueue
 from socket import MSG_DONTWAIT
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 import orjson
 from flask import Flask
@@ -20,11 +20,13 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.errors import BadRequest, InternalError, Problem
-from app.http.body import discard
+from app.http.body import BLOCK, UPLOADS, discard
 from app.http.headers import SECURITY
 
 # Each connection has a file, one more while it is waited for, and there are those of the worker.
 FILES = 4096
+# What is longer waits in a file.
+KEPT_IN_MEMORY = 1024 * 1024 + 1
 
 
 class Unreader(SocketUnreader):
@@ -70,6 +72,7 @@ class Worker(ThreadWorker):
         self.application: Flask = self.wsgi
         self.patience: int = self.application.config["CLIENT_TIMEOUT"]
         self.longest: int = self.application.config["MAX_CONTENT_LENGTH"]
+        self.longest_upload: int = self.application.config["MAX_UPLOAD_LENGTH"]
         self.turns: SimpleQueue[None] = SimpleQueue()
         for _ in range(self.cfg.threads):
             self.turns.put(None)
@@ -79,13 +82,17 @@ class Worker(ThreadWorker):
         """Have the application answer a body that was read before; what is too much goes after."""
         body = environ["wsgi.input"]
         told = int(environ.get("CONTENT_LENGTH") or 0)
-        read = body.read(self.longest + 1) if told <= self.longest else b""
-        environ["wsgi.input"] = io.BytesIO(read)
-        self.turns.get()
-        try:
-            answer: Iterable[bytes] = self.application(environ, start_response)
-        finally:
-            self.turns.put(None)
+        is_upload = environ["PATH_INFO"].rstrip("/") == UPLOADS
+        longest = self.longest_upload if is_upload else self.longest
+        with SpooledTemporaryFile(KEPT_IN_MEMORY) as read:
+            if told <= longest:
+                _copy(body, read, longest + 1)
+            environ["wsgi.input"] = read
+            self.turns.get()
+            try:
+                answer: Iterable[bytes] = self.application(environ, start_response)
+            finally:
+                self.turns.put(None)
         discard(body)
         return answer
 
@@ -120,6 +127,13 @@ class Worker(ThreadWorker):
             util.write_nonblock(client, answer)
         except OSError:
             self.log.debug("A client did not wait for its refusal.")
+
+
+def _copy(body: IO[bytes], file: IO[bytes], most: int) -> None:
+    """Copy a body as far as ``most`` bytes, and go back to the beginning of the copy."""
+    while most > 0 and (block := body.read(min(BLOCK, most))):
+        most -= file.write(block)
+    file.seek(0)
 
 
 def _is_closed(*, graceful: bool = False) -> None:

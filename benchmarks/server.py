@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -59,6 +59,9 @@ class Client:
 class Server:
     """A started server; ``kill`` ends it as a crash would, ``start`` brings it back."""
 
+    command: Sequence[str | Path] = (sys.executable, "run.py")
+    folder = ROOT
+
     def __init__(self, database_url: str, instance: str, settings: Mapping[str, str]) -> None:
         self.database_url = database_url
         self.log = Path(instance) / "server.log"
@@ -80,15 +83,15 @@ class Server:
         """Start and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "run.py"],
-                cwd=ROOT,
+                self.command,
+                cwd=self.folder,
                 env=self.environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         deadline = time.monotonic() + 60
-        while not self._answers():
+        while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.1)
@@ -97,7 +100,8 @@ class Server:
         """Return the ids of the worker processes."""
         return children(self.process.pid)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether the server is up."""
         try:
             with Client(self.port) as client:
                 return client.call("GET", "/auth/me")[0] == 401
@@ -119,7 +123,7 @@ class Server:
 @contextmanager
 def started(database_server: str | None, **settings: str) -> Iterator[Server]:
     """Run a server on SQLite, or on a new database of the PostgreSQL server that is named."""
-    with tempfile.TemporaryDirectory() as instance, _database(database_server, instance) as url:
+    with tempfile.TemporaryDirectory() as instance, new_database(database_server, instance) as url:
         server = Server(url, instance, settings)
         server.start()
         try:
@@ -129,7 +133,8 @@ def started(database_server: str | None, **settings: str) -> Iterator[Server]:
 
 
 @contextmanager
-def _database(server: str | None, instance: str) -> Iterator[str]:
+def new_database(server: str | None, instance: str) -> Iterator[str]:
+    """Yield the address of a new database: a file of SQLite's, or one on a PostgreSQL server."""
     if server is None:
         yield f"sqlite:///{instance}/tasks.db"
         return
@@ -137,7 +142,9 @@ def _database(server: str | None, instance: str) -> Iterator[str]:
     base, _, _ = server.rpartition("/")
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]  # our own name
-        try:
-            yield f"{base}/{name}"
-        finally:
+    try:
+        yield f"{base}/{name}"
+    finally:
+        # Anew: the server may have been restarted meanwhile.
+        with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from prometheus_client import multiprocess  # noqa: E402
 
 from app.config import ConfigurationError  # noqa: E402
 from app.config import load as load_settings  # noqa: E402
-from app.jobs.worker import Worker  # noqa: E402
+from app.outbox.worker import Worker  # noqa: E402
 
 try:
     _settings = load_settings()

@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from app.auth import services
 from app.auth.models import Role
+from tests.mailbox import Mailbox
 
 PASSWORD = "correct horse battery"
 
@@ -94,3 +95,11 @@ class Accounts:
         )
         assert response.status_code == 200, response.text
         return Account(self.client, response.json)
+
+
+def prove_address(account: Account, mails: Mailbox) -> Account:
+    """Prove the address of an account by the token that was mailed to it."""
+    token = mails.token(f"{account.username}@example.com")
+    proved = account.client.post("/api/v1/auth/email/verify", json={"token": token})
+    assert proved.status_code == 204, proved.text
+    return account

@@ -6,7 +6,7 @@ TEST_DATABASE_URL names a PostgreSQL server; without it each worker has a SQLite
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
@@ -24,6 +24,7 @@ from app.extensions import db
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
 from tests.mailbox import Mailbox
+from tests.watching import statements_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "a secret of the test suite and of nothing else"
@@ -159,19 +160,4 @@ def stored(app) -> Callable[..., list[Any]]:
 def statements(app) -> Callable[[], Any]:
     """Collects the statements that run: ``with statements() as seen: ...; len(seen) == 2``."""
 
-    @contextmanager
-    def collect() -> Iterator[list[str]]:
-        seen: list[str] = []
-
-        def note(conn, cursor, statement, parameters, context, executemany):
-            seen.append(statement)
-
-        with app.app_context():
-            engine = db.engine
-        event.listen(engine, "before_cursor_execute", note)
-        try:
-            yield seen
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
-
-    return collect
+    return partial(statements_of, app)

@@ -16,6 +16,7 @@ class TaskRow(factory.Factory):
         model = task_values
 
     now = MOMENT
+    owner_zone = "UTC"
     created_by = 1
     title = factory.Sequence(lambda number: f"Task {number}")
     description = None

@@ -4,8 +4,8 @@ import re
 
 from flask import Flask
 
-from app.jobs import outbox
 from app.mail.letters import Letter
+from app.outbox import work
 
 TOKEN = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 
@@ -20,7 +20,7 @@ class Mailbox:
     def arrived(self) -> list[Letter]:
         """Do what is enqueued, and return the mails that were sent since one looked last."""
         with self.app.app_context():
-            outbox.drain()
+            work.drain()
         sent: list[Letter] = self.app.extensions["mailman"].outbox
         self.app.extensions["mailman"].outbox = []
         return sent

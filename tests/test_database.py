@@ -1,7 +1,7 @@
 """The ground: connections, column types, constraints, migrations."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from threading import Barrier
 from uuid import uuid4
 
@@ -10,14 +10,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask_migrate import check, downgrade, upgrade
 from psycopg.pq import TransactionStatus
-from sqlalchemy import create_engine, func, insert, inspect, select, text, update
+from sqlalchemy import create_engine, delete, func, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import create_app
-from app.auth.models import User, identity_key
+from app.auth.models import TaskGeneration, User, identity_key
 from app.database import violated_constraint
 from app.extensions import db
+from app.outbox.models import OutboxItem
+from app.tasks import reminders
 from app.tasks.matching import is_found
 from app.tasks.models import Task
 from app.tasks.search import listed_words
@@ -243,12 +245,18 @@ def tables():
     }
 
 
+def described(row):
+    """Return all that is told of a part of a table as text, with the condition of an index."""
+    options = {name: str(value) for name, value in row.get("dialect_options", {}).items()}
+    return str(row | {"dialect_options": options})
+
+
 def schema():
     """All that can be told of a database: columns, constraints and indexes of each table."""
     found = inspect(db.engine)
     ways = ("columns", "indexes", "unique_constraints", "foreign_keys", "check_constraints")
     return {
-        (name, way): sorted(str(row) for row in getattr(found, f"get_{way}")(name))
+        (name, way): sorted(map(described, getattr(found, f"get_{way}")(name)))
         for name in tables()
         for way in ways
     }
@@ -303,6 +311,31 @@ def test_a_migration_gives_up_on_a_lock_that_others_hold_rather_than_hold_them_u
     assert schema() == before
 
 
+def test_tasks_that_are_there_are_reminded_of_after_an_upgrade(fresh):
+    upgrade(directory=MIGRATIONS)
+    owner = add_user(time_zone="Asia/Kathmandu")
+    soon = (datetime.now(UTC) + timedelta(days=3)).replace(microsecond=0)
+    dues = [
+        {"due_at": soon},
+        {"due_date": soon.date()},
+        {"due_date": soon.date(), "status": "cancelled"},
+        {"due_at": soon - timedelta(days=9)},
+        {"due_date": soon.date() - timedelta(days=9)},
+        {},
+    ]
+    for due in dues:
+        db.session.execute(insert(Task).values(task(owner, **due)))
+    db.session.commit()
+    db.session.remove()
+    downgrade(directory=MIGRATIONS, revision="0007")
+    upgrade(directory=MIGRATIONS)
+    assert reminders.send_reminders() == 1
+    morning = datetime.combine(soon.date(), time(2, 15), UTC)
+    found = db.session.scalars(select(Task.remind_at).order_by(Task.id)).all()
+    assert found == [soon, morning, None, None, None, None]
+    assert db.session.scalars(select(OutboxItem.kind)).all() == []
+
+
 def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
     upgrade(directory=MIGRATIONS)
     owner = add_user()
@@ -320,3 +353,37 @@ def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
         asked = {"words": listed_words(owner, title)}
         found = db.session.scalars(select(Task.id).where(is_found("words")), asked).all()
         assert found == [before[number].id]
+
+
+def test_the_tasks_that_are_there_have_a_generation_after_an_upgrade(fresh):
+    upgrade(directory=MIGRATIONS)
+    owner, _ = add_user(), add_user(name="bob")
+    db.session.execute(insert(Task).values(task(owner)))
+    db.session.commit()
+    db.session.remove()
+    downgrade(directory=MIGRATIONS, revision="0008")
+    upgrade(directory=MIGRATIONS)
+    kept = select(TaskGeneration.user_id, TaskGeneration.generation)
+    assert db.session.execute(kept).all() == [(owner, 1)]
+    for write in (update(Task).values(title="New"), insert(Task).values(task(owner)), delete(Task)):
+        [(_, before)] = db.session.execute(kept).all()
+        db.session.execute(write)
+        db.session.commit()
+        [(_, after)] = db.session.execute(kept).all()
+        assert after > before
+
+
+def test_a_connection_is_asked_whether_it_is_there_only_after_a_while(app, monkeypatch):
+    with app.app_context():
+        engine = db.engine
+        if engine.dialect.name != "postgresql":
+            pytest.skip("about PostgreSQL")
+        engine.raw_connection().close()
+        asked = []
+        ping = engine.dialect.do_ping
+        monkeypatch.setattr(engine.dialect, "do_ping", lambda c: asked.append(c) or ping(c))
+        engine.raw_connection().close()
+        assert asked == []
+        monkeypatch.setattr("app.database.IDLE_SECONDS", 0)
+        engine.raw_connection().close()
+        assert len(asked) == 1

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert
+from sqlalchemy import bindparam, insert
 
 from app import clock, metrics
 from app.audit.models import AuditEvent, Event
@@ -12,7 +12,7 @@ from app.audit.schemas import AUDIT_EVENT
 from app.extensions import db
 from app.http.pages import Listing, Page
 from app.origin import origin
-from app.transactions import commit
+from app.transactions import delete_older
 
 EVENTS = Listing(
     name="audit",
@@ -64,7 +64,4 @@ def list_events(user_id: int, *, limit: int, cursor: str | None) -> Page:
 
 def purge(*, days: int) -> int:
     """Delete the events that are older than so many days, and return how many they were."""
-    oldest = clock.now() - timedelta(days=days)
-    old = delete(AuditEvent).where(AuditEvent.created_at < oldest)
-    gone = db.session.connection().execute(old)
-    return commit(gone.rowcount)
+    return delete_older(AuditEvent.created_at, clock.now() - timedelta(days=days))

@@ -7,7 +7,7 @@ would do can be called off meanwhile, and its text is nowhere but in the mail.
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, select, update
@@ -16,6 +16,7 @@ from app import clock
 from app.auth.models import MailedToken, MailPurpose, User, identity_key
 from app.errors import ValidationFailed
 from app.extensions import db
+from app.transactions import delete_older
 
 LIFETIME = {
     MailPurpose.reset_password: timedelta(hours=1),
@@ -81,7 +82,6 @@ def issue(token_id: int) -> Issued | None:
         .returning(MailedToken.id)
         .execution_options(synchronize_session=False)
     )
-    _purge(now - KEPT)
     return Issued(token, purpose, prepared.email, prepared.username) if written else None
 
 
@@ -134,10 +134,9 @@ def lock(user_id: int) -> User | None:
     )
 
 
-def _purge(before: datetime) -> None:
-    """Delete what expired before an instant and nobody else is at."""
-    expired = select(MailedToken.id).where(MailedToken.expires_at < before)
-    _delete(MailedToken.id.in_(expired.with_for_update(skip_locked=True)))
+def purge() -> int:
+    """Delete the tokens that expired long enough ago, and return how many they were."""
+    return delete_older(MailedToken.expires_at, clock.now() - KEPT)
 
 
 def _delete(*match: ColumnElement[bool]) -> Sequence[int]:

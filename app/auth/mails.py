@@ -6,9 +6,9 @@ from flask import current_app
 
 from app.auth import mailed_tokens
 from app.auth.models import MailPurpose, User
-from app.jobs.outbox import enqueue, job
 from app.mail import letters
 from app.mail.letters import can_send
+from app.outbox.work import enqueue, extend, job
 from app.transactions import commit
 
 # Where a token goes: the page of the front end that takes it, and the call that it makes.
@@ -47,6 +47,8 @@ def tell(user: User, notice: Notice) -> None:
 
 @job("mailed_token")
 def _send_token(token_id: int) -> None:
+    # Who lost the item meanwhile writes no token over the one that was sent in its place.
+    extend()
     issued = mailed_tokens.issue(token_id)
     # A token that arrives is good already, and nothing is locked while it is sent.
     commit()

@@ -15,6 +15,8 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    false,
+    true,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
@@ -47,7 +49,8 @@ ALL_SCOPES = frozenset(Scope)
 class Actor:
     """The account that a request acts for, through a session or a personal access token.
 
-    A token has no ``session_id``, and may do what its ``scopes`` say.
+    A token has no ``session_id``, and may do what its ``scopes`` say. ``notified_on_create`` tells
+    that it wants a mail of each task that it creates, and has a proved address.
     """
 
     id: int
@@ -56,6 +59,8 @@ class Actor:
     session_id: str = ""
     fresh: bool = False
     scopes: frozenset[Scope] = ALL_SCOPES
+    notified_on_create: bool = False
+    tasks_generation: int = 0
 
     @property
     def is_admin(self) -> bool:
@@ -84,6 +89,8 @@ class User(Model):
     password_hash: Mapped[str] = mapped_column(String(255))
     role: Mapped[str] = mapped_column(Word)
     time_zone: Mapped[str] = mapped_column(String(64))
+    notify_on_create: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    notify_when_due: Mapped[bool] = mapped_column(server_default=true(), default=True)
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -121,7 +128,11 @@ class Session(Model):
     """
 
     __tablename__ = "sessions"
-    __table_args__ = (Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+        Index("ix_sessions_expires_at", "expires_at"),
+        Index("ix_sessions_refreshed_at", "refreshed_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
@@ -233,3 +244,18 @@ class RecoveryCode(Model):
     )
     code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     created_at: Mapped[datetime]
+
+
+class TaskGeneration(Model):
+    """A number that each change of an account's tasks moves on, in the transaction that makes it.
+
+    The database's triggers keep it, so that nothing that writes can forget to; what was read at one
+    generation is good for as long as it is the account's.
+    """
+
+    __tablename__ = "task_generations"
+
+    user_id: Mapped[int] = mapped_column(
+        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    generation: Mapped[int]

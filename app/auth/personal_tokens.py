@@ -47,6 +47,8 @@ TOKEN_AND_USER = (
         PersonalToken.expires_at,
         PersonalToken.last_used_at,
         policy.ACTING_ROLE,
+        policy.NOTIFIED_ON_CREATE,
+        policy.TASKS_GENERATION,
         User.time_zone,
         User.disabled_at,
     )
@@ -79,7 +81,14 @@ def authenticate(token: str) -> Actor:
         raise AccountDisabled
     if found.last_used_at is None or now - found.last_used_at >= PRECISION:
         _note_use(found.id, now)
-    return Actor(found.user_id, found.role, found.time_zone, scopes=frozenset(found.scopes))
+    return Actor(
+        found.user_id,
+        found.role,
+        found.time_zone,
+        scopes=frozenset(found.scopes),
+        notified_on_create=found.notified_on_create,
+        tasks_generation=found.tasks_generation,
+    )
 
 
 def create_token(

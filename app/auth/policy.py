@@ -2,9 +2,28 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, exists, literal, not_
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    not_,
+    select,
+)
 
-from app.auth.models import Actor, PersonalToken, Role, SecondFactor, Session, User
+from app.auth.models import (
+    Actor,
+    PersonalToken,
+    Role,
+    SecondFactor,
+    Session,
+    TaskGeneration,
+    User,
+)
 
 # Whoever may administer accounts now.
 ABLE_ADMIN = and_(User.role == Role.admin, User.disabled_at.is_(None))
@@ -24,6 +43,17 @@ ACTING_ROLE = case(
     (HAS_SECOND_FACTOR, User.role),
     else_=literal(Role.user, User.role.type),
 ).label("role")
+
+
+# Who is mailed of tasks: an address that is not proved may be a stranger's.
+_REACHABLE = and_(User.email_verified, User.disabled_at.is_(None))
+NOTIFIED_ON_CREATE = and_(User.notify_on_create, _REACHABLE).label("notified_on_create")
+NOTIFIED_WHEN_DUE = and_(User.notify_when_due, _REACHABLE).label("notified_when_due")
+
+# What an account's tasks are at; it is read with the session, before any of them.
+TASKS_GENERATION = func.coalesce(
+    select(TaskGeneration.generation).where(TaskGeneration.user_id == User.id).scalar_subquery(), 0
+).label("tasks_generation")
 
 
 def own_session(actor: Actor) -> ColumnElement[bool]:

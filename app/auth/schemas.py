@@ -12,7 +12,7 @@ from marshmallow_sqlalchemy import auto_field
 
 from app.auth.models import PersonalToken, Role, Scope, Session, User
 from app.auth.passwords import LEAST, MOST
-from app.http.fields import Instant, OneOf, Text, TimeZone, Whole
+from app.http.fields import Instant, OneOf, Text, TimeZone, TrueOrFalse, Whole
 from app.http.output import OutputSchema, page_schema
 
 
@@ -123,6 +123,8 @@ class ChangeAccountSchema(Schema):
     username = username()
     email = EmailAddress()
     time_zone = TimeZone()
+    notify_on_create = TrueOrFalse()
+    notify_when_due = TrueOrFalse()
 
 
 class CreateTokenSchema(Schema):
@@ -153,6 +155,8 @@ class UserSchema(OutputSchema):
             "email_verified": False,
             "role": "user",
             "time_zone": "Europe/Zurich",
+            "notify_on_create": False,
+            "notify_when_due": True,
             "created_at": "2026-11-21T09:00:00.000000Z",
             "updated_at": "2026-11-21T09:00:00.000000Z",
         }
@@ -163,6 +167,8 @@ class UserSchema(OutputSchema):
     email_verified = auto_field()
     role = OneOf(Role)
     time_zone = auto_field()
+    notify_on_create = auto_field()
+    notify_when_due = auto_field()
     created_at = Instant()
     updated_at = Instant()
 

@@ -42,7 +42,9 @@ from app.http.limits import Rule
 from app.http.pages import Listing, Page
 from app.mail.letters import can_send
 from app.origin import origin
-from app.transactions import commit
+from app.outbox.work import enqueue
+from app.statements import Query
+from app.transactions import commit, delete_older
 
 # How long a client that lost the answer may ask again with the token that it just spent.
 LEEWAY = timedelta(seconds=10)
@@ -55,9 +57,15 @@ class Login(NamedTuple):
     user: User
 
 
-SESSION_AND_USER = (
+SESSION_AND_USER = Query(
     select(
-        Session.user_id, Session.expires_at, policy.ACTING_ROLE, User.time_zone, User.disabled_at
+        Session.user_id,
+        Session.expires_at,
+        policy.ACTING_ROLE,
+        policy.NOTIFIED_ON_CREATE,
+        policy.TASKS_GENERATION,
+        User.time_zone,
+        User.disabled_at,
     )
     .join_from(Session, User)
     .where(Session.id == bindparam("session_id"))
@@ -69,18 +77,28 @@ def authenticate(claims: Claims) -> Actor:
 
     Raises TokenRevoked when its session is over, AccountDisabled when its account is disabled.
     """
-    found = db.session.execute(
-        SESSION_AND_USER,
+    found = SESSION_AND_USER.first(
         {
             "session_id": claims.session_id,
             "admins_need_two": second_factors.required_of_admins(),
-        },
-    ).first()
-    if found is None or found.user_id != claims.user_id or found.expires_at <= clock.now():
+        }
+    )
+    if found is None:
         raise TokenRevoked
-    if found.disabled_at is not None:
+    user_id, expires_at, role, is_notified, generation, time_zone, disabled_at = found
+    if user_id != claims.user_id or expires_at <= clock.now():
+        raise TokenRevoked
+    if disabled_at is not None:
         raise AccountDisabled
-    return Actor(found.user_id, found.role, found.time_zone, claims.session_id, claims.fresh)
+    return Actor(
+        user_id,
+        role,
+        time_zone,
+        claims.session_id,
+        claims.fresh,
+        notified_on_create=is_notified,
+        tasks_generation=generation,
+    )
 
 
 def register(
@@ -255,6 +273,13 @@ def end_session(actor: Actor, session_id: str) -> None:
     commit()
 
 
+def purge_sessions() -> int:
+    """Delete the sessions that have come to either end, and return how many they were."""
+    now = clock.now()
+    idle = delete_older(Session.refreshed_at, now - tokens.idle_lifetime())
+    return idle + delete_older(Session.expires_at, now)
+
+
 def end_other_sessions(actor: Actor) -> None:
     """End all of the caller's sessions but the one that it came with."""
     _end_others(actor)
@@ -289,6 +314,8 @@ def change_account(actor: Actor, changes: Mapping[str, Any]) -> User:
         user.updated_at = clock.now()
         flush_unique()
         _record_own(Event.account_changed, actor, fields=sorted(changed))
+    if "time_zone" in changed:
+        enqueue("time_zone_changed", user_id=user.id)
     return commit(user)
 
 

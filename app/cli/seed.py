@@ -18,7 +18,7 @@ from app.auth.models import Role, User, identity_key
 from app.cli.refusals import Command
 from app.extensions import db
 from app.tasks import positions
-from app.tasks.models import Priority, Status, Task, task_values
+from app.tasks.models import Priority, Status, Task, if_ahead, task_values
 
 CHUNK = 2000
 NAMES = (
@@ -136,8 +136,9 @@ def _tasks(owner_id: int, count: int, now: datetime) -> Iterator[dict[str, Any]]
     for number in range(count):
         position = positions.after(position)
         day, instant = _due(chance, now)
-        yield task_values(
+        row = task_values(
             now - step * (count - number),
+            owner_zone="UTC",
             created_by=owner_id,
             title=f"{chance.choice(VERBS)} {chance.choice(THINGS)}",
             description=chance.choice(NOTES),
@@ -148,6 +149,8 @@ def _tasks(owner_id: int, count: int, now: datetime) -> Iterator[dict[str, Any]]
             time_zone=chance.choice(ZONES),
             position=position,
         )
+        # Nobody is reminded of what was due between then and now.
+        yield row | {"remind_at": if_ahead(row["remind_at"], now)}
 
 
 def _due(chance: random.Random, now: datetime) -> tuple[Any, Any]:

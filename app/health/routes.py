@@ -9,6 +9,7 @@ from app.health import services
 from app.health.schemas import LIVENESS, PONG, READINESS
 from app.http.answers import NO_STORE
 from app.http.blueprint import Blueprint
+from app.outbox.celery import carrier
 
 blueprint = Blueprint("health", __name__, description="Whether the service lives and is ready.")
 
@@ -33,7 +34,7 @@ def read_liveness() -> Answer:
 @blueprint.response(200, READINESS)
 def read_readiness() -> Answer:
     """Tell whether the service can do its work; 503 names the parts that fail."""
-    parts = services.readiness(current_app.config["REDIS_URL"])
+    parts = services.readiness(current_app.config["REDIS_URL"], carrier())
     if not services.is_ready(parts):
         raise Unavailable(parts)
     return {"status": services.OK, "parts": parts}, NO_STORE

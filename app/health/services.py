@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
+from celery import Celery
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select, text
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import clock
 from app.database import Instant
 from app.extensions import db
+from app.outbox.broker import Broker, BrokerAway
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 OK, FAILING = "ok", "failing"
@@ -23,7 +25,7 @@ DRIFT = timedelta(seconds=2)
 log = logging.getLogger(__name__)
 
 
-def readiness(redis_url: str | None) -> dict[str, str]:
+def readiness(redis_url: str | None, celery: Celery | None = None) -> dict[str, str]:
     """Ask every part that this installation has, and return what each says: ok or failing."""
     parts: dict[str, Callable[[], None]] = {
         "database": _ask_database,
@@ -31,6 +33,8 @@ def readiness(redis_url: str | None) -> dict[str, str]:
     }
     if redis_url:
         parts["redis"] = lambda: _ask_redis(redis_url)
+    if celery:
+        parts["broker"] = lambda: _ask_broker(celery)
     return {name: _say(name, ask) for name, ask in parts.items()}
 
 
@@ -41,6 +45,11 @@ def is_ready(parts: Mapping[str, str]) -> bool:
 def clock_state() -> str:
     """Tell whether our clock and the database's agree: tokens and pages go by the time."""
     return _say("clock", _compare_clocks)
+
+
+def worker_state(celery: Celery) -> str:
+    """Tell whether any worker answers."""
+    return _say("worker", lambda: _ask_workers(celery))
 
 
 def head() -> str | None:
@@ -57,7 +66,7 @@ def revision() -> str | None:
 def _say(name: str, ask: Callable[[], None]) -> str:
     try:
         ask()
-    except (SQLAlchemyError, RedisError, OSError, RuntimeError) as error:
+    except (SQLAlchemyError, RedisError, BrokerAway, OSError, RuntimeError) as error:
         log.warning("Not ready: %s: %s", name, type(error).__name__)
         return FAILING
     return OK
@@ -89,6 +98,24 @@ def _ask_redis(url: str) -> None:
         url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
     ) as redis:
         redis.ping()
+
+
+def _ask_broker(celery: Celery) -> None:
+    broker = Broker(celery)
+    try:
+        broker.waiting()
+    finally:
+        broker.close()
+
+
+def _ask_workers(celery: Celery) -> None:
+    """Raise RuntimeError where no worker answers in time."""
+    broker = Broker(celery)
+    try:
+        if broker.workers() == 0:
+            raise RuntimeError
+    finally:
+        broker.close()
 
 
 @cache

@@ -1,7 +1,7 @@
 """How what a view returns becomes an answer."""
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
@@ -10,13 +10,21 @@ from marshmallow import Schema
 
 from app.errors import NotAcceptable
 from app.http.conditional import not_modified, tag_of
-from app.http.output import OutputSchema
+from app.http.output import OutputSchema, Row
 from app.http.pages import Page
 from app.origin import origin
 
 JSON = "application/json"
 # For what no cache may keep, not even the client's own.
 NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Text(NamedTuple):
+    """What is told of a resource or a page: its body, its entity tag, and what leads on."""
+
+    body: bytes
+    tag: str | None
+    link: str | None = None
 
 
 def require_acceptable(media_type: str = JSON) -> None:
@@ -35,12 +43,12 @@ def render(value: Any, schema: Schema | None, status: int) -> Response:
     if schema is None:
         return without_body(status)
     if isinstance(value, Page):
-        return _page(value, status)
+        return tell(page_text(value))
     if isinstance(value, dict):
         return _resource(value, status)
     if isinstance(schema, OutputSchema):
         return _resource(schema.from_model(value), status)
-    return _json(schema.dump(value), status)
+    return Response(_json(schema.dump(value)), status, content_type=JSON)
 
 
 def without_body(status: int) -> Response:
@@ -49,33 +57,53 @@ def without_body(status: int) -> Response:
     return response
 
 
-def _json(data: Any, status: int) -> Response:
-    body = orjson.dumps(data, option=orjson.OPT_UTC_Z)
-    return Response(body, status=status, content_type=JSON)
+def page_text(page: Page, tag: str | None = None) -> Text:
+    """Return what is told of a page that ``tag`` names, or else its body."""
+    body = _json({"data": page.rows, "next_cursor": page.next_cursor})
+    return Text(body, tag or _tag_of_page(body), _link(page))
 
 
-def _resource(body: dict[str, Any], status: int) -> Response:
-    tag = tag_of(body["version"]) if "version" in body else None
-    unchanged = tag is not None and not_modified(tag)
-    response = without_body(304) if unchanged else _json(body, status)
-    if tag:
-        response.headers["ETag"] = tag
-    if status == 201 and "url" in body:
-        response.headers["Location"] = body["url"]
+def resource_text(row: Row) -> Text:
+    """Return what is told of a resource."""
+    return Text(_json(row), tag_of(row["version"]) if "version" in row else None)
+
+
+def tell(text: Text, status: int = 200) -> Response:
+    """Answer with a text, or that the client has it."""
+    if text.tag is not None and not_modified(text.tag):
+        return unchanged(text.tag)
+    response = Response(text.body, status, content_type=JSON)
+    if text.tag is not None:
+        response.headers["ETag"] = text.tag
+    if text.link is not None:
+        response.headers["Link"] = text.link
     return response
 
 
-def _page(page: Page, status: int) -> Response:
-    response = _json({"data": page.rows, "next_cursor": page.next_cursor}, status)
-    tag = _tag_of_page(response.get_data())
-    if not_modified(tag):
-        response = without_body(304)
+def unchanged(tag: str) -> Response:
+    """Answer that the client has what ``tag`` names."""
+    response = without_body(304)
     response.headers["ETag"] = tag
-    if page.next_cursor:
-        query = urlencode(request.args.to_dict() | {"cursor": page.next_cursor})
-        address = f"{current_app.config['PUBLIC_URL']}{request.path}?{query}"
-        response.headers["Link"] = f'<{address}>; rel="next"'
     return response
+
+
+def _json(data: Any) -> bytes:
+    return orjson.dumps(data, option=orjson.OPT_UTC_Z)
+
+
+def _resource(row: Row, status: int) -> Response:
+    response = tell(resource_text(row), status)
+    if status in {201, 202} and "url" in row:
+        response.headers["Location"] = row["url"]
+    return response
+
+
+def _link(page: Page) -> str | None:
+    if page.next_cursor is None:
+        return None
+    query = urlencode(request.args.to_dict() | {"cursor": page.next_cursor})
+    address = f"{current_app.config['PUBLIC_URL']}{request.path}?{query}"
+    return f'<{address}>; rel="next"'
 
 
 def _tag_of_page(body: bytes) -> str:

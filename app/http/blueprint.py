@@ -1,6 +1,6 @@
 """The blueprint of every room: flask-smorest's, rendering answers our way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -68,19 +68,23 @@ class Blueprint(flask_smorest.Blueprint):
         tagged: bool = False,
         attached: bool = False,
         content_type: str = JSON,
+        other_types: Mapping[str, str] | None = None,
         **documented: Any,
     ) -> Callable[[View], View]:
         """Answer with ``schema`` of what the view returns: an object, a row, a page or nothing.
 
         Of a tuple, the second is a mapping of headers to add. A view may also make the answer
         itself; ``tagged`` says that it then has an entity tag, ``attached`` that it is to be saved.
+        Where it may be of ``other_types`` too, each given with an example, the view sees to what
+        the client accepts.
         """
         document = super().response(status_code, schema, content_type=content_type, **documented)
 
         def decorator(view: View) -> View:
             @wraps(view)
             def rendered(*args: Any, **kwargs: Any) -> Response:
-                require_acceptable(content_type)
+                if not other_types:
+                    require_acceptable(content_type)
                 if request.query_string:
                     refuse_undeclared_query()
                 keep_answer(lambda result: render(result, schema, status_code))
@@ -92,8 +96,8 @@ class Blueprint(flask_smorest.Blueprint):
                 response.headers.update(headers)
                 return response
 
-            told = {"status": status_code, "schema": schema}
-            told |= {"tagged": tagged, "attached": attached}
+            told: dict[str, Any] = {"status": status_code, "schema": schema}
+            told |= {"tagged": tagged, "attached": attached, "other_types": other_types or {}}
             return promise(document(rendered), *COMMON_PROBLEMS, **told)
 
         return decorator

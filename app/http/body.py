@@ -4,13 +4,15 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import IO, Any, NoReturn
 from urllib.parse import parse_qsl
 
 import marshmallow as ma
-from flask import Flask, Request, Response, current_app, request
+from flask import Request, current_app, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
@@ -25,7 +27,12 @@ from app.errors import (
 
 DEEPEST = 32
 UNKNOWN = "Unknown field."
-MOST_DISCARDED = 32 * 1024 * 1024
+# More than the longest file, so that one which is a little too long is told so.
+MOST_DISCARDED = 80 * 1024 * 1024
+# How much of a body is read at once.
+BLOCK = 64 * 1024
+# What may be sent to this path is a file, whose largest length is MAX_UPLOAD_LENGTH.
+UPLOADS = "/api/v1/imports"
 MERGE_PATCH = "application/merge-patch+json"
 
 # A string that never ends takes the rest with it, or each quote in it would be tried as its start.
@@ -108,20 +115,43 @@ def read_body(req: Request) -> bytes:
     return raw
 
 
-def discard_rest(response: Response) -> Response:
+def spool_body(req: Request, file: IO[bytes]) -> None:
+    """Write the body into ``file`` as it comes, however long it may be.
+
+    Raises PayloadTooLarge, also for one of no stated length, BadRequest for one that is not whole.
+    """
+    most = req.max_content_length or 0
+    taken = 0
+    try:
+        stream = req.stream
+        while taken < most and (block := stream.read(min(BLOCK, most - taken))):
+            taken += file.write(block)
+        full = req.content_length is None and taken == most
+        cut = full and req.environ["wsgi.input"].read(1)
+    except HTTPException:
+        raise
+    except Exception as error:  # each server raises its own
+        raise BadRequest("The body can't be read.") from error
+    if cut:
+        raise PayloadTooLarge
+    if taken < (req.content_length or 0):
+        raise BadRequest("The body is shorter than its Content-Length.")
+    file.seek(0)
+
+
+def discard_rest(environ: Mapping[str, Any]) -> None:
     """Read what is left of a body, or the client is cut off before it has read the answer."""
-    has_body = request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ
+    has_body = environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ
     # Other servers than those that end the input with the body would wait for more.
-    if has_body and request.environ.get("wsgi.input_terminated"):
-        discard(request.environ["wsgi.input"])
-    return response
+    if has_body and environ.get("wsgi.input_terminated"):
+        discard(environ["wsgi.input"])
 
 
 def discard(body: IO[bytes]) -> None:
     """Read a body to its end, or as far as is reasonable."""
     left = MOST_DISCARDED
     with suppress(Exception):  # chunks that are none
-        while left > 0 and (found := body.read(65536)):
+        while left > 0 and (found := body.read(BLOCK)):
             left -= len(found)
 
 
@@ -148,50 +178,56 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+@cache
+def _takes_query(view: Callable[..., Any]) -> bool:
+    declared = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
+    return any(parameter["in"] == "query" for parameter in declared)
+
+
 def query_fault(name: str, detail: str) -> Fault:
     return {"parameter": _printable(name), "detail": detail}
 
 
 class Parser(FlaskParser):
-    """webargs, made to refuse whatever a schema does not declare."""
+    """webargs' place between a route and its schema; what a schema does not declare is refused."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {
-        "json": ma.RAISE,
-        "query": ma.RAISE,
-    }
-
-    def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        require_json(req)
-        return read_json(read_body(req))
-
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        # What is not UTF-8 becomes lone surrogates, which the fields refuse.
-        text = req.query_string.decode(errors="surrogateescape")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
-        given = Counter(name for name, _ in pairs)
-        if repeated := [name for name, times in given.items() if times > 1]:
-            raise ValidationFailed([query_fault(name, "Given twice.") for name in repeated])
-        return dict(pairs)
-
-    def handle_error(
-        self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any
-    ) -> NoReturn:
-        [(location, messages)] = error.messages_dict.items()
-        faults: Sequence[Fault] = list(faults_of(messages))
+    def parse(
+        self, argmap: Any, req: Any = None, *, location: str | None = None, **_: Any
+    ) -> Mapping[str, Any]:
+        """Return what a schema makes of the body or the query. Raises ValidationFailed."""
         if location == "query":
-            faults = [query_fault(fault["pointer"][1:], fault["detail"]) for fault in faults]
-        raise ValidationFailed(faults)
+            return _read_query(argmap, request.query_string)
+        require_json(request)
+        data = read_json(read_body(request))
+        try:
+            return _loaded(argmap, data)
+        except ma.ValidationError as error:
+            raise ValidationFailed(list(faults_of(error.messages))) from None
+
+
+@lru_cache(maxsize=512)
+def _read_query(schema: ma.Schema, query: bytes) -> Mapping[str, Any]:
+    """Read a query, which says the same whenever it comes; what is refused is not remembered."""
+    # What is not UTF-8 becomes lone surrogates, which the fields refuse.
+    text = query.decode(errors="surrogateescape")
+    pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+    given = Counter(name for name, _ in pairs)
+    if repeated := [name for name, times in given.items() if times > 1]:
+        raise ValidationFailed([query_fault(name, "Given twice.") for name in repeated])
+    try:
+        return MappingProxyType(_loaded(schema, dict(pairs)))
+    except ma.ValidationError as error:
+        told = ((fault["pointer"][1:], fault["detail"]) for fault in faults_of(error.messages))
+        raise ValidationFailed([query_fault(name, detail) for name, detail in told]) from None
+
+
+def _loaded(schema: ma.Schema, data: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = schema.load(data, unknown=ma.RAISE)
+    return loaded
 
 
 def refuse_undeclared_query() -> None:
     """Raise ValidationFailed where a query came to a route that takes none."""
     view = current_app.view_functions[request.endpoint or ""]
-    declared = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
-    takes_query = any(parameter["in"] == "query" for parameter in declared)
-    if request.args and not takes_query:
+    if not _takes_query(view) and request.args:
         raise ValidationFailed([query_fault(name, "Unknown parameter.") for name in request.args])
-
-
-def init_app(app: Flask) -> None:
-    """Leave no body unread behind an answer."""
-    app.after_request(discard_rest)

@@ -39,5 +39,10 @@ def not_modified(tag: str) -> bool:
     """Tell whether the client already has what ``tag`` names; compared weakly."""
     if request.method not in {"GET", "HEAD"}:
         return False
+    return request.headers.get("If-None-Match", "").strip() == "*" or is_held(tag)
+
+
+def is_held(tag: str) -> bool:
+    """Tell whether the client names ``tag`` itself as what it has, not whatever there is."""
     held = request.headers.get("If-None-Match")
-    return held is not None and (held.strip() == "*" or tag in re.findall(r'"[^"]*"', held))
+    return held is not None and tag in re.findall(r'"[^"]*"', held)

@@ -1,6 +1,6 @@
 """The parts of a path: ids that can't be anything but ids."""
 
-from flask import Flask, request
+from flask import Flask
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
@@ -25,15 +25,8 @@ class TokenIdConverter(BaseConverter):
     regex = r"[0-9a-f]{32}"
 
 
-def refuse_doubled_slash() -> None:
-    """Raise NotFound where a path begins with two slashes, which the router takes for one."""
-    if request.environ.get("PATH_INFO", "").startswith("//"):
-        raise NotFound
-
-
 def init_app(app: Flask) -> None:
     """Teach the router our converters; a path has one spelling and is never redirected."""
-    app.before_request(refuse_doubled_slash)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {"row_id": RowIdConverter, "token_id": TokenIdConverter}

@@ -1,15 +1,13 @@
-"""What every answer carries: a request id, security headers, and who may keep it."""
+"""What every answer carries, and what every request must say."""
 
-import os
 import re
-import time
+from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, request
+from flask.sessions import NullSession, SessionInterface
 
-from app.errors import BadRequest
-from app.origin import NOWHERE, Origin, set_origin
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from app.errors import BadRequest, NotFound
+from app.origin import origin
 
 HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
 
@@ -19,53 +17,61 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+TRANSPORT = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+PRIVATE = ("Cache-Control", "private, no-cache")
 
 
-def name_request() -> None:
-    """Give the request its start, and the id that its answer, problems and log lines carry."""
-    g.started = time.perf_counter()
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
-    set_origin(Origin(request.remote_addr, request.headers.get("User-Agent", ""), g.request_id))
+def finish(headers: list[tuple[str, str]], environ: dict[str, Any], request_id: str) -> None:
+    """Add what an answer does not say for itself: its id, its safety, and who may keep it."""
+    said = dict(headers)
+    headers.append(("X-Request-ID", request_id))
+    headers += [header for header in SECURITY.items() if header[0] not in said]
+    if environ["wsgi.url_scheme"] == "https":
+        headers.append(TRANSPORT)
+    if "HTTP_AUTHORIZATION" in environ:
+        headers.append(("Vary", "Authorization"))
+        if said.get("Cache-Control") != "no-store":
+            headers[:] = [header for header in headers if header[0] != "Cache-Control"]
+            headers.append(PRIVATE)
 
 
-def forget_origin(_: BaseException | None) -> None:
-    """Leave nothing of the request to what the thread does next."""
-    set_origin(NOWHERE)
+def admit() -> None:
+    """Refuse a request that HTTP or the contract does not allow, whatever it asks for.
 
-
-def require_host() -> None:
-    """Raise BadRequest where HTTP/1.1 wants a host and there is none (RFC 9112, 3.2)."""
-    host = request.environ.get("HTTP_HOST", "")
-    if not HOST.fullmatch(host) and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
+    Raises BadRequest without a host (RFC 9112, 3.2) and for a transfer coding that nobody undoes
+    (RFC 9112, 6.1), NotFound where a path begins with two slashes, which the router takes for one.
+    """
+    environ = request.environ
+    if not HOST.fullmatch(environ.get("HTTP_HOST", "")) and _wants_host(environ):
         raise BadRequest("The Host header is missing, or no host.")
-
-
-def require_plain_transfer() -> None:
-    """Raise BadRequest for a body in a coding that nobody undoes (RFC 9112, 6.1)."""
-    coding = request.environ.get("HTTP_TRANSFER_ENCODING", "chunked")
+    coding = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
     if coding.strip().lower() != "chunked":
         raise BadRequest("The only Transfer-Encoding that is understood is chunked.")
+    if environ["PATH_INFO"].startswith("//"):
+        raise NotFound
 
 
-def finish(response: Response) -> Response:
-    """Add what an answer does not say for itself."""
-    headers = response.headers
-    headers["X-Request-ID"] = g.request_id
-    for name, value in SECURITY.items():
-        headers.setdefault(name, value)
-    if request.is_secure:
-        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-    if "Authorization" in request.headers:
-        if headers.get("Cache-Control") != "no-store":
-            headers["Cache-Control"] = "private, no-cache"
-        headers.add("Vary", "Authorization")
-    return response
+def name_route() -> None:
+    """Note which route was found, for those who keep a record of it."""
+    if request.url_rule is not None:
+        origin().route = request.url_rule.rule
+
+
+def _wants_host(environ: dict[str, Any]) -> bool:
+    return bool(environ.get("SERVER_PROTOCOL") == "HTTP/1.1")
+
+
+class NoSessions(SessionInterface):
+    """Nothing is kept in cookies, so none is looked for."""
+
+    def open_session(self, *_: Any) -> NullSession:
+        return NullSession()
+
+    def save_session(self, *_: Any) -> None:
+        """Keep nothing."""
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(name_request)
-    app.before_request(require_host)
-    app.before_request(require_plain_transfer)
-    app.teardown_request(forget_origin)
-    app.after_request(finish)
+    app.session_interface = NoSessions()
+    app.before_request(name_route)
+    app.before_request(admit)

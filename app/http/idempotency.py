@@ -29,7 +29,7 @@ from app.extensions import db
 from app.http.body import read_body
 from app.http.models import KeptAnswer
 from app.http.promises import View, promise
-from app.transactions import before_commit
+from app.transactions import before_commit, delete_older
 
 KEPT_FOR = timedelta(hours=24)
 KEY = re.compile(r"[!-~]{1,255}")
@@ -93,6 +93,11 @@ class Claim:
         )
 
 
+def purge() -> int:
+    """Delete the outcomes that are too old to be told again, and return how many they were."""
+    return delete_older(KeptAnswer.created_at, clock.now() - KEPT_FOR)
+
+
 def idempotent(view: View) -> View:
     """Let a keyed request have its effect once; it stands behind the door, and gets the Actor."""
 
@@ -115,6 +120,11 @@ def idempotent(view: View) -> View:
 
     problems = (BadRequest, IdempotencyInProgress, IdempotencyKeyReused)
     return promise(once, *problems, takes_key=True)
+
+
+def represent_body(digest: bytes) -> None:
+    """Have ``digest`` stand for the body of this request, which is not to be held as a whole."""
+    g.body_digest = digest
 
 
 def keep_answer(render: Callable[[Any], Response]) -> None:
@@ -140,5 +150,5 @@ def _first(claim: Claim, view: View, *args: Any, **kwargs: Any) -> Any:
 def _fingerprint() -> bytes:
     path = f"{request.path.rstrip('/')}?{request.query_string.decode('latin-1')}"
     told = hashlib.sha256(f"{request.method} {path}\n".encode())
-    told.update(read_body(request))
+    told.update(g.get("body_digest") or read_body(request))
     return told.digest()

@@ -88,7 +88,7 @@ def count_address() -> None:
 
 def count_caller(user_id: int | None) -> None:
     """Count a request for its user, or for its address where it has proved to be nobody's."""
-    if "window" in g:
+    if _counter() is None or "window" in g:
         return
     rule = Rule.reads if request.method in READING else Rule.writes
     who = _network(request.remote_addr) if user_id is None else f"user {user_id}"

@@ -12,7 +12,10 @@ class KeptAnswer(Model):
     """The first outcome of a request that named itself with an ``Idempotency-Key``."""
 
     __tablename__ = "kept_answers"
-    __table_args__ = (Index("ix_kept_answers_user_id_created_at", "user_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_kept_answers_user_id_created_at", "user_id", "created_at"),
+        Index("ix_kept_answers_created_at", "created_at"),
+    )
 
     user_id: Mapped[int] = mapped_column(
         RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False

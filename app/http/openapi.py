@@ -205,8 +205,10 @@ def _complete(
 
     answer = operation["responses"][promise.status]
     _add_example(answer)
+    for media_type, example in promise.other_types.items():
+        answer["content"][media_type] = {"schema": {"type": "string"}, "example": example}
     given = {
-        "Location": promise.status == HTTPStatus.CREATED,
+        "Location": promise.makes,
         "ETag": reads or promise.versioned,
         "Link": promise.paged,
         "Content-Disposition": promise.attached,

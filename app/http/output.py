@@ -64,11 +64,19 @@ class OutputSchema(SQLAlchemySchema):
         return tuple(getattr(self.opts.model, name) for name in self._stored.values())
 
     def from_row(self, values: Iterable[Any]) -> Row:
-        """Return the members of one answer from the values of ``columns``."""
-        row = dict(zip(self._stored, values, strict=False))
-        for key, address in self._addresses.items():
-            row[key] = address.of(row["id"])
+        """Return the members of one answer from the values of ``columns``; others may follow."""
+        [row] = self.from_rows([values])
         return row
+
+    def from_rows(self, found: Iterable[Iterable[Any]]) -> list[Row]:
+        """Return the members of several answers, as ``from_row`` does of one."""
+        keys = tuple(self._stored)
+        rows = [dict(zip(keys, values, strict=False)) for values in found]
+        for key, address in self._addresses.items():
+            start = address.of("")
+            for row in rows:
+                row[key] = f"{start}{row['id']}"
+        return rows
 
     def from_model(self, instance: Any) -> Row:
         """Return the members of one answer from an object of the model."""

@@ -32,8 +32,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Instant
 from app.errors import InvalidCursor
-from app.extensions import db
 from app.http.output import OutputSchema, Row
+from app.statements import Query, Rows, Values
 
 Key = str | int | datetime | None
 
@@ -94,15 +94,16 @@ class Listing:
         if place:
             given |= {"after_key": _typed(place.key, column), "after_id": place.row_id}
         found = self.read(kind, given)
-        rows = [self.schema.from_row(row) for row in found[:limit]]
+        rows = self.schema.from_rows(found[:limit])
         if len(found) <= limit:
             return Page(rows, None)
-        last = found[limit - 1]
-        return Page(rows, _seal_cursor(Place(last.sort_key, last.tie), seal))
+        ends = len(self.schema.columns)
+        key, row_id = found[limit - 1][ends : ends + 2]
+        return Page(rows, _seal_cursor(Place(key, row_id), seal))
 
-    def read(self, kind: "Kind", given: Mapping[str, Any]) -> Sequence[Any]:
-        """Read the rows of one page and one more, each with its ``sort_key`` and its ``tie``."""
-        return read(_plain(kind), given)
+    def read(self, kind: "Kind", given: Values) -> Rows:
+        """Read the rows of a page and one more: the schema's columns, the sort key, the tie."""
+        return _plain(kind).all(given)
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,6 @@ class Kind:
         return [self.listing.filters[name] for name in self.filters]
 
 
-def read(statement: Select[Any], given: Mapping[str, Any]) -> Sequence[Any]:
-    return db.session.execute(statement, given).all()
-
-
 def _phase(place: Place | None) -> str:
     if place is None:
         return "first"
@@ -134,10 +131,14 @@ def _phase(place: Place | None) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _plain(kind: Kind) -> Select[Any]:
+def _plain(kind: Kind) -> Query:
     """Build the statement of one kind of page, once."""
+    return Query(_page_of(kind), shown=True)
+
+
+def _page_of(kind: Kind) -> Select[Any]:
     conditions = [kind.listing.scope, *kind.conditions]
-    rows = Rows(kind, kind.listing.schema.columns, conditions, page_rows())
+    rows = Runs(kind, kind.listing.schema.columns, conditions, page_rows())
     if not kind.column.nullable or kind.phase == "without key":
         return rows.of_one_run()
     runs = [
@@ -156,7 +157,7 @@ def window(
     conditions: Sequence[ColumnElement[Any]] = (),
 ) -> Subquery:
     """Return the next rows of a list, whatever its filters: ``columns``, sort keys and ties."""
-    rows = Rows(kind, columns, [kind.listing.scope, *conditions], most)
+    rows = Runs(kind, columns, [kind.listing.scope, *conditions], most)
     if not kind.column.nullable or kind.phase == "without key":
         return rows.of_one_run().subquery()
     runs = (select(run.subquery()) for run in rows.runs())
@@ -164,7 +165,7 @@ def window(
 
 
 @dataclass(frozen=True)
-class Rows:
+class Runs:
     """The two runs of rows that a sorted list is made of: those with a key, and those without."""
 
     kind: Kind
@@ -250,7 +251,12 @@ def _typed(key: Key, column: InstrumentedAttribute[Any]) -> Key:
 
 
 def _serializer() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor")
+    return _serializer_of(current_app.config["SECRET_KEY"])
+
+
+@lru_cache(maxsize=4)
+def _serializer_of(secret: str) -> URLSafeSerializer:
+    return URLSafeSerializer(secret, salt="cursor")
 
 
 def _seal_cursor(place: Place, seal: str) -> str:

@@ -1,7 +1,8 @@
 """What the decorators of a view promise, noted as they are applied: the document is made of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 from marshmallow import Schema
@@ -30,6 +31,7 @@ class Promise:
     schema: Schema | None = None
     tagged: bool = False
     attached: bool = False
+    other_types: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[type[Problem], ...] = ()
     tokens: tuple[SecurityScheme, ...] = ()
     takes_key: bool = False
@@ -38,6 +40,12 @@ class Promise:
     @property
     def versioned(self) -> bool:
         return self.schema is not None and "version" in self.schema.fields
+
+    @property
+    def makes(self) -> bool:
+        """Tell whether there is something new after it, which has an address."""
+        accepted = self.status == HTTPStatus.ACCEPTED and self.schema is not None
+        return accepted or self.status == HTTPStatus.CREATED
 
     @property
     def paged(self) -> bool:

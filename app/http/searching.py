@@ -5,7 +5,7 @@ have the words, a page of them is near: the list is read in its order. Where few
 finds them all, and they are sorted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, and_, func, literal_column, select, true
 
 from app.extensions import db
-from app.http.pages import Kind, Listing, Rows, page_rows, read, window
+from app.http.pages import Kind, Listing, Runs, page_rows, window
+from app.statements import Query, Rows, Values
 
 # In so many of the latest rows, the longest words are counted.
 SAMPLED_ROWS = 2_000
@@ -53,24 +54,24 @@ class SearchedListing(Listing):
 
     search: Search
 
-    def read(self, kind: Kind, given: Mapping[str, Any]) -> Sequence[Any]:
+    def read(self, kind: Kind, given: Values) -> Rows:
         if not given["words"]:
             return super().read(kind, given)
         counted = sorted(given["words"], key=len, reverse=True)[:COUNTED_WORDS]
         given = {**given, **{_word(place): [word] for place, word in enumerate(counted)}}
         sample = _sampled(self.search, kind, SAMPLED_ROWS, len(counted))
-        [(rows, fit, *counts)] = read(sample, given)
+        [(rows, fit, *counts)] = sample.all(given)
         rare = [word for word, count in zip(counted, counts, strict=True) if count <= RARE]
         few, dialect = min(counts), db.engine.dialect.name
         if rows < SAMPLED_ROWS or not rare or fit * few >= OFTEN[dialect]:
             size = WALKED_ROWS if fit >= LIKELY else 2 * WALKED_ROWS
-            found = read(_walked(self.search, kind, size), given)
+            found = _walked(self.search, kind, size).all(given)
             if rows < SAMPLED_ROWS or len(found) == given["page_rows"]:
                 return found
         gathered = few if len(rare) == 1 else fit
         reads_on = dialect == "sqlite" and fit * gathered >= NEAR
         statement = (_read_on if reads_on else _looked_up)(self.search, kind)
-        return read(statement, {**given, "asked": rare or counted})
+        return statement.all({**given, "asked": rare or counted})
 
 
 def _in_sight(size: int) -> ColumnElement[int]:
@@ -83,7 +84,7 @@ def _word(place: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _sampled(search: Search, kind: Kind, size: int, words: int) -> Select[Any]:
+def _sampled(search: Search, kind: Kind, size: int, words: int) -> Query:
     """Build the statement that counts the latest rows, those that fit, and those of each word."""
     latest = replace(kind, sort=f"-{next(iter(kind.listing.sorts))}", phase="first")
     has = [search.holds(_word(place)).label(_word(place)) for place in range(words)]
@@ -91,11 +92,11 @@ def _sampled(search: Search, kind: Kind, size: int, words: int) -> Select[Any]:
     each = [rows.c[column.name] for column in has]
     counted = [true(), and_(rows.c.is_asked, *each), *each]
     counts: list[Any] = [func.count().filter(condition) for condition in counted]
-    return select(*counts).select_from(rows)
+    return Query(select(*counts).select_from(rows))
 
 
 @lru_cache(maxsize=1024)
-def _walked(search: Search, kind: Kind, size: int) -> Select[Any]:
+def _walked(search: Search, kind: Kind, size: int) -> Query:
     """Build the statement of those that fit among the next rows of the list, in its order."""
     fits = and_(search.holds("words"), *kind.conditions).label("fits")
     rows = window(kind, _in_sight(size), [fits])
@@ -103,29 +104,30 @@ def _walked(search: Search, kind: Kind, size: int) -> Select[Any]:
 
 
 @lru_cache(maxsize=1024)
-def _read_on(search: Search, kind: Kind) -> Select[Any]:
+def _read_on(search: Search, kind: Kind) -> Query:
     """Build the statement of the next that fit in the order of the list, among what is found."""
     fits = [search.is_among("asked"), search.holds("words"), *kind.conditions]
     return _shown(kind, select(window(kind, page_rows(), conditions=fits)))
 
 
 @lru_cache(maxsize=1024)
-def _looked_up(search: Search, kind: Kind) -> Select[Any]:
+def _looked_up(search: Search, kind: Kind) -> Query:
     """Build the statement that sorts those that fit among the rows that the index finds."""
     listing = kind.listing
-    ahead = Rows(kind).ahead()
+    ahead = Runs(kind).ahead()
     fits = and_(listing.scope, ahead, search.holds("words"), *kind.conditions).label("fits")
     # Behind an OFFSET, nothing but the index can be used to find them.
-    rows = Rows(kind, [fits], [search.is_found("asked")])
+    rows = Runs(kind, [fits], [search.is_found("asked")])
     found = rows.all().offset(literal_column("0")).subquery()
     order = rows.in_order(found.c.sort_key, found.c.tie)
     return _shown(kind, select(found).where(found.c.fits).order_by(*order).limit(page_rows()))
 
 
-def _shown(kind: Kind, chosen: Select[Any]) -> Select[Any]:
+def _shown(kind: Kind, chosen: Select[Any]) -> Query:
     rows, listing = chosen.subquery(), kind.listing
-    return (
+    return Query(
         select(*listing.schema.columns, rows.c.sort_key, rows.c.tie)
         .join_from(rows, listing.row_id.class_, listing.row_id == rows.c.tie)
-        .order_by(*Rows(kind).in_order(rows.c.sort_key, rows.c.tie))
+        .order_by(*Runs(kind).in_order(rows.c.sort_key, rows.c.tie)),
+        shown=True,
     )

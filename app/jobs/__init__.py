@@ -1,1 +1,1 @@
-"""Work that is done after the request that causes it."""
+"""Jobs that users ask for: exports and imports, and how they are going."""

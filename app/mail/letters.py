@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
+from urllib.parse import urlsplit
 
 from email_validator import validate_email
 from flask import Blueprint, Flask, current_app, render_template
@@ -26,6 +27,7 @@ class Letter:
     subject: str
     text: str
     html: str
+    reference: str | None = None
 
     def message(self) -> EmailMessage:
         """Return the mail as it goes out. Raises ValueError where a header is none."""
@@ -35,6 +37,9 @@ class Letter:
         message["Subject"] = self.subject
         # Nobody's holiday notice is for us (RFC 3834).
         message["Auto-Submitted"] = "auto-generated"
+        if self.reference is not None:
+            # Where it arrives twice, readers show it once.
+            message["Message-ID"] = f"<{self.reference}>"
         message.set_content(self.text)
         message.add_alternative(self.html, subtype="html")
         return message
@@ -45,9 +50,10 @@ def can_send() -> bool:
     return bool(current_app.config["MAIL_BACKEND"] != "dummy")
 
 
-def send(template: str, to: str, **context: Any) -> None:
+def send(template: str, to: str, *, reference: str | None = None, **context: Any) -> None:
     """Send what a template says of ``context`` to one address, now.
 
+    What is sent again with the same ``reference`` is the same mail.
     The template's first paragraph is the subject, the others are the text; a paragraph that is a
     URL is a link in the HTML.
     """
@@ -59,9 +65,15 @@ def send(template: str, to: str, **context: Any) -> None:
         subject=subject,
         text="\n\n".join(paragraphs),
         html=render_template("mail/letter.html", subject=subject, paragraphs=paragraphs),
+        reference=f"{reference}@{_host()}" if reference else None,
     )
     with mail.get_connection() as connection:
         connection.send_messages([letter])
+
+
+def _host() -> str:
+    named = urlsplit(current_app.config["PUBLIC_URL"]).hostname or "localhost"
+    return named.encode("idna").decode()
 
 
 def _transportable(address: str) -> str:

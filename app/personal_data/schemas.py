@@ -8,6 +8,7 @@ from app.auth.models import MailedToken, MailPurpose
 from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
 from app.http.fields import Instant, OneOf
 from app.http.output import OutputSchema
+from app.jobs.schemas import JobSchema
 from app.tasks.schemas import TaskSchema
 
 
@@ -51,6 +52,7 @@ class ExportSchema(Schema):
     sessions = fields.List(fields.Nested(SessionSchema), required=True)
     personal_tokens = fields.List(fields.Nested(PersonalTokenSchema), required=True)
     mailed_tokens = fields.List(fields.Nested(MailedTokenSchema), required=True)
+    jobs = fields.List(fields.Nested(JobSchema), required=True)
     tasks = fields.List(fields.Nested(TaskSchema), required=True)
     audit_events = fields.List(fields.Nested(AuditEventSchema), required=True)
 

@@ -18,6 +18,8 @@ from app.auth.schemas import SESSION, USER
 from app.extensions import db
 from app.http.output import Row
 from app.http.pages import Listing, Page
+from app.jobs import policy as jobs_policy
+from app.jobs.services import JOBS
 from app.personal_data.schemas import MAILED_TOKEN
 from app.tasks import policy as tasks_policy
 from app.tasks.listing import TASKS
@@ -85,6 +87,7 @@ def _lists(actor: Actor) -> Mapping[str, Callable[..., Page]]:
         "sessions": partial(_read_sessions, actor),
         "personal_tokens": partial(personal_tokens.TOKENS.page, values=mine),
         "mailed_tokens": partial(MAILED_TOKENS.page, values=mine),
+        "jobs": partial(JOBS.page, values=jobs_policy.owned_by(actor)),
         "tasks": partial(TASKS.page, values=tasks_policy.listed_for(actor, None)),
         "audit_events": partial(audit.EVENTS.page, values=mine),
     }

@@ -1,8 +1,5 @@
 """The rules of forgotten passwords, and of addresses that are to be proved."""
 
-from dataclasses import asdict
-from typing import Any
-
 from sqlalchemy import select
 
 from app import clock
@@ -16,9 +13,8 @@ from app.errors import TokenRevoked
 from app.extensions import db
 from app.http import limits
 from app.http.limits import Rule
-from app.jobs.outbox import enqueue, job
 from app.mail.letters import can_send
-from app.origin import Origin, coming_from, origin
+from app.outbox.work import enqueue, job
 from app.transactions import commit
 
 
@@ -29,12 +25,12 @@ def ask_for_reset(*, email: str) -> None:
     """
     limits.count_account(Rule.recovery_account, "reset", identity_key(email))
     if can_send():
-        enqueue("forgotten_password", email=email, origin=asdict(origin().tidied()))
+        enqueue("forgotten_password", email=email)
     commit()
 
 
 @job("forgotten_password")
-def _prepare_reset(email: str, origin: dict[str, Any]) -> None:
+def _prepare_reset(email: str) -> None:
     user = db.session.scalar(
         select(User)
         .where(User.email_key == identity_key(email), User.disabled_at.is_(None))
@@ -44,8 +40,7 @@ def _prepare_reset(email: str, origin: dict[str, Any]) -> None:
     if user is None:
         return
     mails.mail_token(user, MailPurpose.reset_password, user.email)
-    with coming_from(Origin(**origin)):
-        audit.record(Event.password_reset_requested, user_id=user.id, actor_id=None)
+    audit.record(Event.password_reset_requested, user_id=user.id, actor_id=None)
 
 
 def reset_password(*, token: str, new_password: str) -> None:

@@ -4,7 +4,7 @@ However many operations there are, one statement locks their rows, one inserts, 
 updates for each set of columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -12,13 +12,13 @@ from operator import attrgetter
 from sqlalchemy import Table, bindparam, delete, insert, inspect, select, update
 
 from app import clock
-from app.auth.models import Actor
+from app.auth.models import Actor, TaskGeneration
 from app.errors import NotFound, Problem
 from app.extensions import db
-from app.tasks import policy, positions
-from app.tasks.models import Task, task_values
+from app.tasks import mails, policy
+from app.tasks.models import Task
 from app.tasks.operations import Operation
-from app.tasks.services import LAST_POSITION, record_deletions
+from app.tasks.services import new_rows, owner_zones, record_deletions
 from app.transactions import commit
 
 TABLE: Table = Task.metadata.tables["tasks"]
@@ -31,6 +31,13 @@ LOCK = (
     .execution_options(locks_rows=True)
 )
 DELETE = delete(TABLE).where(TABLE.c.id.in_(bindparam("task_ids", expanding=True)))
+LOCK_GENERATIONS = (
+    select(TaskGeneration.user_id)
+    .where(TaskGeneration.user_id.in_(bindparam("owner_ids", expanding=True)))
+    .order_by(TaskGeneration.user_id)
+    .with_for_update()
+    .execution_options(locks_rows=True)
+)
 UPDATE = update(TABLE).where(TABLE.c.id == bindparam("task_id"))
 
 
@@ -47,7 +54,7 @@ def run_batch(
     now = clock.now()
     accepted = [operation for operation in operations if operation.problem is None]
     _create(actor, [operation for operation in accepted if operation.op == "create"], now)
-    _update([operation for operation in accepted if operation.op == "update"], now)
+    _update(actor, [operation for operation in accepted if operation.op == "update"], now)
     _delete(actor, [operation for operation in accepted if operation.op == "delete"])
     return commit(operations)
 
@@ -56,8 +63,15 @@ def _lock(actor: Actor, operations: Sequence[Operation]) -> Mapping[int, Task]:
     ids = [operation.id for operation in operations if operation.id is not None]
     if not ids:
         return {}
-    tasks = db.session.scalars(LOCK, {"task_ids": ids, **policy.visible_to(actor)})
+    tasks = db.session.scalars(LOCK, {"task_ids": ids, **policy.visible_to(actor)}).all()
+    _lock_generations({actor.id, *(task.created_by for task in tasks)})
     return {task.id: task for task in tasks}
+
+
+def _lock_generations(owner_ids: Collection[int]) -> None:
+    """Lock, in one order, what the writes move on: several owners' have no order of their own."""
+    if len(owner_ids) > 1:
+        db.session.execute(LOCK_GENERATIONS, {"owner_ids": owner_ids})
 
 
 def _judge(operations: Sequence[Operation], locked: Mapping[int, Task]) -> None:
@@ -84,26 +98,21 @@ def _raise_first_problem(operations: Sequence[Operation]) -> None:
 def _create(actor: Actor, operations: Sequence[Operation], now: datetime) -> None:
     if not operations:
         return
-    place = db.session.scalar(LAST_POSITION, {"actor_id": actor.id})
-    rows = []
-    for operation in operations:
-        said = dict(operation.body)
-        own_place = said.pop("position", None)
-        if own_place is None:
-            place = own_place = positions.after(place)
-        rows.append(task_values(now, created_by=actor.id, position=own_place, **said))
+    bodies = (operation.body for operation in operations)
+    rows = new_rows(actor.id, actor.time_zone, bodies, now)
     # Ids are given in the order of the rows; what is returned may come in any.
     made = sorted(db.session.scalars(insert(Task).returning(Task), rows), key=attrgetter("id"))
     for operation, task in zip(operations, made, strict=True):
         operation.task = task
+    mails.confirm(actor, [task.id for task in made])
 
 
-def _update(operations: Sequence[Operation], now: datetime) -> None:
+def _update(actor: Actor, operations: Sequence[Operation], now: datetime) -> None:
+    changed = [(operation.task, operation.body) for operation in operations if operation.task]
+    zones = owner_zones(actor, [task for task, _ in changed])
     rows = []
-    for task, body in ((operation.task, operation.body) for operation in operations):
-        if task is None:
-            continue
-        task.apply(body, now)
+    for task, body in changed:
+        task.apply(body, now, owner_zone=zones[task.created_by])
         if not db.session.is_modified(task):
             continue
         # The rows are locked at the versions that were judged; they are written all at once below.

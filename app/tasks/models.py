@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time
 from enum import IntEnum, StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Model, Rank, RowId, Word, Words, code_point_text
@@ -25,6 +26,10 @@ class Status(StrEnum):
 CLOSED = (Status.completed, Status.cancelled)
 
 
+# When one is reminded of a day, by the clocks of its zone.
+MORNING = time(8)
+
+
 class Priority(IntEnum):
     """How pressing a task is, by rank."""
 
@@ -40,8 +45,14 @@ def _ordered(key: str) -> Index:
     return Index(f"ix_tasks_created_by_{key}_id", "created_by", key, "id")
 
 
+_awaited = text("remind_at IS NOT NULL")
+
+
 class Task(Model):
-    """Something to do. ``version`` grows with each change; the sort keys follow what they sort."""
+    """Something to do. ``version`` grows with each change; the sort keys follow what they sort.
+
+    ``remind_at`` is when its owner is to be reminded of it, or null where that is over or needless.
+    """
 
     __tablename__ = "tasks"
     __table_args__ = (
@@ -63,6 +74,12 @@ class Task(Model):
         _ordered("priority"),
         _ordered("title_key"),
         _ordered("position"),
+        Index(
+            "ix_tasks_remind_at",
+            "remind_at",
+            sqlite_where=_awaited,
+            postgresql_where=_awaited,
+        ),
         # SQLite's is a table of FTS5, tasks_search, which triggers keep: the migrations have it.
         Index(
             "ix_tasks_search_words",
@@ -85,6 +102,7 @@ class Task(Model):
     due_date: Mapped[date | None]
     due_at: Mapped[datetime | None]
     due_key: Mapped[datetime | None]
+    remind_at: Mapped[datetime | None]
     time_zone: Mapped[str | None] = mapped_column(String(64))
     position: Mapped[str] = mapped_column(code_point_text(255))
     version: Mapped[int] = mapped_column()
@@ -101,11 +119,12 @@ class Task(Model):
         if versions is not None and self.version not in versions:
             raise StaleVersion(self.version)
 
-    def apply(self, changes: Mapping[str, Any], now: datetime) -> None:
-        """Take on ``changes``, and what follows from them."""
+    def apply(self, changes: Mapping[str, Any], now: datetime, *, owner_zone: str) -> None:
+        """Take on ``changes``, and what follows from them; days are those of ``owner_zone``."""
         changed = {key: value for key, value in changes.items() if getattr(self, key) != value}
         if not changed:
             return
+        before = self._moment(owner_zone)
         for key, value in changed.items():
             setattr(self, key, value)
         if changed.get("due_at"):
@@ -118,16 +137,30 @@ class Task(Model):
         if {"title", "description"} & changed.keys():
             self.search_words = stored_words(self.created_by, self.title, self.description)
         self.due_key = due_key(self.due_date, self.due_at)
+        # One that was reminded of is so again only where its moment has moved.
+        if (moment := self._moment(owner_zone)) != before:
+            self.remind_at = if_ahead(moment, now)
         self.updated_at = now
 
+    def _moment(self, owner_zone: str) -> datetime | None:
+        if self.status in CLOSED:
+            return None
+        return due_moment(self.due_date, self.due_at, self.time_zone or owner_zone)
 
-def task_values(now: datetime, **said: Any) -> dict[str, Any]:
-    """Return the columns of a task at its creation: what is said of it, and what follows."""
+
+def task_values(now: datetime, *, owner_zone: str, **said: Any) -> dict[str, Any]:
+    """Return the columns of a task at its creation: what is said of it, and what follows.
+
+    A day without a zone is one of ``owner_zone``.
+    """
     done = said["status"] == Status.completed
+    zone = said["time_zone"] or owner_zone
+    moment = due_moment(said["due_date"], said["due_at"], zone)
     return said | {
         "title_key": said["title"].casefold(),
         "search_words": stored_words(said["created_by"], said["title"], said.get("description")),
         "due_key": due_key(said["due_date"], said["due_at"]),
+        "remind_at": None if said["status"] in CLOSED else if_ahead(moment, now),
         "version": 1,
         "created_at": now,
         "updated_at": now,
@@ -140,3 +173,15 @@ def due_key(due_date: date | None, due_at: datetime | None) -> datetime | None:
     if due_date is not None:
         return datetime.combine(due_date, time(), UTC)
     return due_at
+
+
+def due_moment(due_date: date | None, due_at: datetime | None, zone: str) -> datetime | None:
+    """Return when one is to be reminded: of an instant then, of a day in ``zone`` that morning."""
+    if due_date is not None:
+        return datetime.combine(due_date, MORNING, ZoneInfo(zone))
+    return due_at
+
+
+def if_ahead(moment: datetime | None, now: datetime) -> datetime | None:
+    """Return a moment in UTC if it is yet to come: of what is past nobody is reminded."""
+    return moment.astimezone(UTC) if moment is not None and moment > now else None

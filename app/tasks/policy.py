@@ -1,5 +1,6 @@
 """Who may do what with tasks: one rule, over parameters, so that statements are built once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import and_, bindparam, or_
@@ -22,3 +23,19 @@ def visible_to(actor: Actor) -> dict[str, Any]:
 def listed_for(actor: Actor, owner_id: int | None) -> dict[str, Any]:
     """The parameters of LISTED: the tasks of ``owner_id``, or the actor's own."""
     return visible_to(actor) | {"owner_id": owner_id or actor.id}
+
+
+def list_depends_on(actor: Actor, query: Mapping[str, Any]) -> tuple[int | str, ...] | None:
+    """What a list depends on beside its question: None for another's, or by the time."""
+    if query["owner_id"] not in {None, actor.id} or "overdue" in query["filters"]:
+        return None
+    return _own_state(actor)
+
+
+def task_depends_on(actor: Actor, **_: Any) -> tuple[int | str, ...] | None:
+    """What one task depends on: None for an administrator's, which may be another's."""
+    return None if actor.is_admin else _own_state(actor)
+
+
+def _own_state(actor: Actor) -> tuple[int | str, ...]:
+    return actor.id, actor.tasks_generation, actor.role, actor.time_zone

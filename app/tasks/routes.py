@@ -11,7 +11,8 @@ from app.http.conditional import if_match
 from app.http.idempotency import idempotent
 from app.http.output import Row
 from app.http.pages import Page
-from app.tasks import services
+from app.http.remembering import remembered
+from app.tasks import policy, services
 from app.tasks.batch import run_batch
 from app.tasks.guard import hides_task
 from app.tasks.models import Task
@@ -35,6 +36,7 @@ blueprint = Blueprint("tasks", __name__, url_prefix="/api/v1/tasks", description
 @requires_token(Scope.tasks_read)
 @blueprint.arguments(TASK_QUERY, location="query")
 @blueprint.response(200, TASK_PAGE)
+@remembered(TASK, policy.list_depends_on)
 def list_tasks(actor: Actor, query: dict[str, Any]) -> Page:
     """List tasks, filtered and sorted."""
     return services.list_tasks(actor, **query)
@@ -45,7 +47,7 @@ def list_tasks(actor: Actor, query: dict[str, Any]) -> Page:
 @idempotent
 @blueprint.arguments(CREATE_TASK)
 @blueprint.response(201, TASK)
-def create_task(actor: Actor, task: dict[str, Any]) -> Task:
+def create_task(actor: Actor, task: dict[str, Any]) -> Row:
     """Create a task."""
     return services.create_task(actor, **task)
 
@@ -65,6 +67,7 @@ def change_tasks(actor: Actor, asked: dict[str, Any]) -> Sequence[Operation]:
 @requires_token(Scope.tasks_read)
 @hides_task
 @blueprint.response(200, TASK)
+@remembered(TASK, policy.task_depends_on)
 def read_task(actor: Actor, task_id: int) -> Row:
     """Read a task."""
     return services.read_task(actor, task_id)

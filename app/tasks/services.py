@@ -1,6 +1,7 @@
 """The rules of tasks."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -8,13 +9,14 @@ from sqlalchemy import bindparam, func, select
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth.models import Actor
+from app.auth.models import Actor, User
 from app.errors import NotFound
 from app.extensions import db
 from app.http.conditional import Versions
 from app.http.output import Row
 from app.http.pages import Page
-from app.tasks import policy, positions
+from app.statements import Insertion, Query
+from app.tasks import mails, policy, positions
 from app.tasks.listing import TASKS, filter_values
 from app.tasks.models import Task, task_values
 from app.tasks.schemas import TASK
@@ -22,9 +24,13 @@ from app.tasks.search import listed_words
 from app.transactions import commit
 
 _one = (Task.id == bindparam("task_id"), policy.VISIBLE)
-READ = select(*TASK.columns).where(*_one)
+READ = Query(select(*TASK.columns).where(*_one), shown=True)
 LOCK = select(Task).where(*_one).with_for_update().execution_options(locks_rows=True)
-LAST_POSITION = select(func.max(Task.position)).where(Task.created_by == bindparam("actor_id"))
+CREATE = Insertion(Task, TASK.columns, shown=True)
+LAST_POSITION = Query(
+    select(func.max(Task.position)).where(Task.created_by == bindparam("actor_id"))
+)
+COUNT = select(func.count()).where(Task.created_by == bindparam("owner_id"))
 
 
 def list_tasks(
@@ -57,20 +63,47 @@ def list_tasks(
 
 def read_task(actor: Actor, task_id: int) -> Row:
     """Return one task that the actor may see. Raises NotFound."""
-    found = db.session.execute(READ, {"task_id": task_id, **policy.visible_to(actor)}).first()
+    found = READ.first({"task_id": task_id, **policy.visible_to(actor)})
     if found is None:
         raise NotFound
     return TASK.from_row(found)
 
 
-def create_task(actor: Actor, *, position: str | None = None, **said: Any) -> Task:
+def create_task(actor: Actor, **said: Any) -> Row:
     """Create a task of the actor's; without a position it goes last."""
-    if position is None:
-        last = db.session.scalar(LAST_POSITION, {"actor_id": actor.id})
-        position = positions.after(last)
-    task = Task(**task_values(clock.now(), created_by=actor.id, position=position, **said))
-    db.session.add(task)
+    [values] = new_rows(actor.id, actor.time_zone, [said], clock.now())
+    task = TASK.from_row(CREATE.one(values))
+    mails.confirm(actor, [task["id"]])
     return commit(task)
+
+
+def new_rows(
+    owner_id: int, owner_zone: str, bodies: Iterable[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Return the columns of tasks that are created together.
+
+    Those that say no position go last, in their order.
+    """
+    last: str | None = None
+    rows = []
+    for body in bodies:
+        said = dict(body)
+        position = said.pop("position", None)
+        if position is None:
+            last = position = positions.after(last or _last_position(owner_id))
+        given = {"owner_zone": owner_zone, "created_by": owner_id, "position": position}
+        rows.append(task_values(now, **given, **said))
+    return rows
+
+
+def _last_position(owner_id: int) -> str | None:
+    [[last]] = LAST_POSITION.all({"actor_id": owner_id})
+    return str(last) if last is not None else None
+
+
+def count_tasks(owner_id: int) -> int:
+    """Return how many tasks an account has."""
+    return db.session.scalar(COUNT, {"owner_id": owner_id}) or 0
 
 
 def change_task(
@@ -82,7 +115,8 @@ def change_task(
     """
     task = _lock(actor, task_id)
     task.require_version(versions)
-    task.apply(changes, clock.now())
+    zones = owner_zones(actor, [task])
+    task.apply(changes, clock.now(), owner_zone=zones[task.created_by])
     return commit(task)
 
 
@@ -96,6 +130,15 @@ def delete_task(actor: Actor, task_id: int, *, versions: Versions) -> None:
     db.session.delete(task)
     record_deletions(actor, [task])
     commit()
+
+
+def owner_zones(actor: Actor, tasks: Iterable[Task]) -> Mapping[int, str]:
+    """Return the time zone of each account that these tasks belong to."""
+    zones = {actor.id: actor.time_zone}
+    if others := {task.created_by for task in tasks} - zones.keys():
+        found = db.session.execute(select(User.id, User.time_zone).where(User.id.in_(others)))
+        zones |= {owner.id: owner.time_zone for owner in found}
+    return zones
 
 
 def record_deletions(actor: Actor, tasks: Iterable[Task]) -> None:

@@ -14,6 +14,7 @@ from tests.accounts import PASSWORD
 from tests.problems import assert_problem, pointers
 
 NEW = "a wholly new passphrase"
+NOTICES = ("notify_on_create", "notify_when_due")
 LATER = datetime(2040, 1, 31, 9, tzinfo=UTC)
 
 
@@ -39,6 +40,8 @@ def test_each_reads_its_own_account(alice, bob):
         ({"time_zone": "Asia/Tokyo"}, {"time_zone": "Asia/Tokyo"}),
         ({"username": "Alicia"}, {"username": "Alicia", "username_key": "alicia"}),
         ({"username": "ALICE"}, {"username": "ALICE", "username_key": "alice"}),
+        ({"notify_on_create": True}, {"notify_on_create": True, "notify_when_due": True}),
+        ({"notify_when_due": False}, {"notify_on_create": False, "notify_when_due": False}),
     ],
 )
 def test_a_change_keeps_all_that_it_does_not_name(alice, stored, changes, stored_as):
@@ -108,6 +111,7 @@ def test_anothers_name_or_address_is_a_conflict(alice, bob, field, value):
         ("time_zone", None),
         ("time_zone", "Europe/Atlantis"),
         ("time_zone", 1),
+        *((name, value) for name in NOTICES for value in (None, 1, "true", "on", [])),
     ],
 )
 def test_an_unacceptable_change_is_refused_by_name(alice, field, value):

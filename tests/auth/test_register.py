@@ -24,6 +24,8 @@ def test_a_new_account_is_answered_whole_and_without_its_password(client, stored
         "email_verified": False,
         "role": "user",
         "time_zone": "Europe/Zurich",
+        "notify_on_create": False,
+        "notify_when_due": True,
         "created_at": moment,
         "updated_at": moment,
     }

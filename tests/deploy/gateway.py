@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.server import ROOT, Server, _database
+from benchmarks.server import ROOT, Server, new_database
 
 NGINX = ROOT / "deploy" / "nginx"
 NAME = "localhost"
@@ -239,7 +239,7 @@ def deployed(size: int = 2, **settings: str) -> Iterator[Deployment]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         instance = stack.enter_context(tempfile.TemporaryDirectory())
         server = os.environ.get("TEST_DATABASE_URL")
-        url = stack.enter_context(_database(server, instance))
+        url = stack.enter_context(new_database(server, instance))
         gateway = Gateway(folder)
         behind_nginx = {
             "PUBLIC_URL": gateway.address,

@@ -11,6 +11,7 @@ import yaml
 
 from app.config import SETTINGS, ConfigurationError, load
 from benchmarks.server import ROOT, started
+from tests.celery import is_command_of_celery
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -35,7 +36,6 @@ def documents():
 def pods():
     for document in documents():
         spec = document.get("spec", {})
-        spec = spec.get("jobTemplate", {"spec": spec})["spec"]
         if "template" in spec:
             yield document["metadata"]["name"], spec["template"]["spec"]
 
@@ -94,10 +94,12 @@ class TestCommands:
             for each in [*containers, *compose["services"].values()]
             if "task-api:" in each["image"] and "command" in each
         ]
-        assert ["flask", "audit", "purge"] in commands
+        assert {words[0] for words in commands} == {"flask", "celery"}
         for program, *words in commands:
-            assert program == "flask"
-            assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
+            if program == "celery":
+                assert is_command_of_celery(words)
+            else:
+                assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
 
 
 class TestCompose:
@@ -113,7 +115,7 @@ class TestCompose:
     def test_everything_that_runs_our_code_is_locked_up(self, compose):
         services = compose["services"]
         ours = {name for name, service in services.items() if "env_file" in service}
-        assert ours == {"migrate", "api"}
+        assert ours == {"migrate", "api", "worker", "beat"}
         for name in ours | {"nginx"}:
             service = services[name]
             assert service["read_only"]
@@ -163,9 +165,13 @@ class TestKubernetes:
         for kind in ("startup", "liveness", "readiness"):
             assert client.get(container[f"{kind}Probe"]["httpGet"]["path"]).status_code == 200
 
-    def test_the_purge_is_daily_and_one_at_a_time(self):
-        purge = next(d for d in documents() if d["kind"] == "CronJob")["spec"]
-        assert (purge["schedule"], purge["concurrencyPolicy"]) == ("@daily", "Forbid")
+    def test_there_is_one_beat_at_a_time_and_more_than_one_worker(self):
+        deployments = {d["metadata"]["name"]: d["spec"] for d in documents()
+                       if d["kind"] == "Deployment"}  # fmt: skip
+        assert deployments["beat"]["replicas"] == 1
+        assert deployments["beat"]["strategy"] == {"type": "Recreate"}
+        assert deployments["worker"]["replicas"] == 2
+        assert PODS["worker"]["terminationGracePeriodSeconds"] == 90
 
     def test_the_template_of_the_secret_holds_none(self):
         template = (KUBERNETES / "secret.env.example").read_text()

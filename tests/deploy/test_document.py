@@ -33,7 +33,7 @@ def test_every_file_that_is_named_is_there():
 
 
 def test_every_command_of_ours_is_one(app):
-    typed = re.findall(r"(?:task-api|flask) ((?:users|db|audit|doctor)(?: [a-z]+)?)", DOCUMENT)
+    typed = re.findall(r"(?:task-api|flask) ((?:users|db|audit|jobs|doctor)(?: [a-z]+)?)", DOCUMENT)
     assert len(typed) > 4
     for words in typed:
         command = app.cli
@@ -50,9 +50,10 @@ def test_every_unit_that_is_started_is_one():
     names = [name for line in lines for name in line.split() if name.startswith("task-api-")]
     for name in names:
         unit = re.sub(r"@\d+", "@", name)
-        file = unit if unit.endswith(".timer") else f"{unit}.service"
-        assert (ROOT / "deploy" / "systemd" / file).exists()
-    assert {"task-api-migrate", "task-api-web@5001", "task-api-purge.timer"} <= set(names)
+        assert (ROOT / "deploy" / "systemd" / f"{unit}.service").exists()
+    assert {"task-api-migrate", "task-api-web@5001", "task-api-worker@1", "task-api-beat"} <= set(
+        names
+    )
 
 
 def run(kind, number, folder, **environ):

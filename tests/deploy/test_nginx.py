@@ -111,8 +111,11 @@ class TestFiles:
                 assert detail == kind.detail
 
     def test_the_limit_on_bodies_is_just_above_ours(self):
-        found = re.search(r"client_max_body_size (\d+)k;", (NGINX / "task-api.conf").read_text())
-        assert 0 < int(found[1]) * 1024 - Config.MAX_CONTENT_LENGTH < 128 * 1024
+        text = (NGINX / "task-api.conf").read_text()
+        found = re.findall(r"client_max_body_size (\d+)k;", text)
+        ours = (Config.MAX_CONTENT_LENGTH, Config.MAX_UPLOAD_LENGTH)
+        for told, most in zip(found, ours, strict=True):
+            assert 0 < int(told) * 1024 - most < 128 * 1024
 
 
 class TestJourney:
@@ -147,6 +150,23 @@ class TestJourney:
         headers = {"Authorization": f"Bearer {token}"} | claims
         sessions = gateway.call("GET", "/api/v1/auth/sessions", headers=headers).json["data"]
         assert [session["ip_address"] for session in sessions] == ["127.0.0.1"]
+
+    def test_a_file_to_import_may_be_long_and_its_result_comes_back(self, gateway, bearer):
+        title = b"title,description\r\n"
+        file = title + b"Long,%b\r\n" % (b"x" * 20_000) * 300
+        headers = bearer | {"Content-Type": "text/csv"}
+        sent = gateway.call("POST", "/api/v1/imports", file, headers)
+        assert sent.status == 202
+        path = f"/api/v1/jobs/{sent.json['id']}"
+        wait_for(lambda: gateway.call("GET", path, headers=bearer).json["finished_at"])
+        report = gateway.call("GET", f"{path}/result", headers=bearer)
+        assert report.json == {"created": 300, "refused": 0, "rows": []}
+        longest = Config.MAX_UPLOAD_LENGTH
+        for size, told_by_nginx in ((longest + 1, False), (longest + 2**20, True)):
+            answer = gateway.call("POST", "/api/v1/imports", b"x" * size, headers)
+            assert (answer.status, answer.json["code"]) == (413, "payload_too_large")
+            if told_by_nginx:
+                assert_nginx_problem(answer, 413, "payload_too_large", "/api/v1/imports")
 
     def test_a_request_id_goes_through_and_a_bad_one_is_replaced(self, gateway):
         given = gateway.call("GET", "/ping", headers={"X-Request-ID": "mine-1"})

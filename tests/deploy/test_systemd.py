@@ -8,12 +8,14 @@ import subprocess
 import pytest
 
 from benchmarks.server import ROOT
+from tests.celery import is_command_of_celery
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICES = [
     "task-api-web@5001.service",
     "task-api-migrate.service",
-    "task-api-purge.service",
+    "task-api-worker@1.service",
+    "task-api-beat.service",
 ]
 # Of 100: without any of the hardening it is 96, and what may talk to the network is never at 0.
 EXPOSURE = 15
@@ -32,7 +34,7 @@ def machine(tmp_path_factory):
                     ignore_dangling_symlinks=True)  # fmt: skip
     programs = root / "opt" / "task-api" / "current" / ".venv" / "bin"
     programs.mkdir(parents=True)
-    for name in ("gunicorn", "flask"):
+    for name in ("gunicorn", "flask", "celery"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     return root
@@ -45,7 +47,7 @@ def analyze(*arguments):
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", [*SERVICES, "task-api-purge.timer"])
+@pytest.mark.parametrize("name", SERVICES)
 def test_systemd_finds_nothing_to_complain_of(machine, name):
     verified = analyze("verify", "--man=no", f"--root={machine}", name)
     ours = [line for line in verified.stderr.splitlines() if "task-api" in line]
@@ -66,13 +68,16 @@ def test_every_unit_runs_the_server_or_a_command_of_ours(app):
         program, *words = re.findall(r"(?m)^ExecStart=\S+/bin/(.+)$", unit.read_text())[0].split()
         if program == "flask":
             assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
+        elif program == "celery":
+            assert is_command_of_celery(words)
         else:
             assert [program, *words[:2]] == ["gunicorn", "--config", "deploy/gunicorn.conf.py"]
 
 
-def test_the_purge_is_daily_and_one_that_was_missed_is_made_up_for():
-    timer = (UNITS / "task-api-purge.timer").read_text()
-    assert "\nOnCalendar=daily\nPersistent=yes\n" in timer
+def test_workers_of_one_machine_have_names_of_their_own_and_time_to_end_what_they_are_at():
+    unit = (UNITS / "task-api-worker@.service").read_text()
+    assert " --hostname worker%i@%%h " in unit
+    assert "\nKillMode=mixed\nTimeoutStopSec=90\n" in unit
 
 
 def test_gunicorn_s_grace_ends_before_systemd_s_patience():

@@ -1,12 +1,16 @@
 """What Prometheus is told."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import insert
+from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from app.extensions import db
+from app.outbox.models import OutboxItem
 from tests.accounts import PASSWORD
 from tests.problems import assert_problem
 
@@ -73,3 +77,40 @@ def test_connections_in_use_are_told_and_come_back(metered):
     told = client.get("/metrics")
     assert told.mimetype == "text/plain"
     assert re.search(r"^database_connections_in_use 0\.0$", told.text, re.MULTILINE)
+
+
+@pytest.fixture
+def items(app):
+    """Puts an item of each state into the outbox."""
+    moment = datetime(2040, 1, 31, 9, tzinfo=UTC)
+    common = {"payload": {}, "attempts": 1, "created_at": moment, "due_at": moment}
+    rows = [
+        {"kind": "export", "held_until": None, "failed_at": None},
+        {"kind": "notice", "held_until": moment, "failed_at": None},
+        {"kind": "notice", "held_until": None, "failed_at": None},
+        {"kind": "notice", "held_until": None, "failed_at": moment},
+    ]
+    with app.app_context():
+        db.session.execute(insert(OutboxItem), [common | row for row in rows])
+        db.session.commit()
+
+
+def test_jobs_that_wait_or_were_given_up_are_told_as_the_database_has_them(metered, items):
+    told = metered.test_client().get("/metrics").text
+    found = re.findall(r"(?m)^(jobs_(?:waiting|given_up){.*)$", told)
+    assert sorted(found) == [
+        'jobs_given_up{kind="notice"} 1.0',
+        'jobs_waiting{kind="export"} 1.0',
+        'jobs_waiting{kind="notice"} 2.0',
+    ]
+
+
+def test_with_the_database_away_the_other_figures_are_told(metered, items, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("away"))
+
+    monkeypatch.setattr(db.session, "execute", refuse)
+    answer = metered.test_client().get("/metrics")
+    assert answer.status_code == 200
+    assert "jobs_waiting" not in answer.text
+    assert "http_requests_total" in answer.text

@@ -28,6 +28,8 @@ OPERATIONS = {
     "changeUser",
     "completeLogin",
     "confirmSecondFactor",
+    "createExport",
+    "createImport",
     "createPersonalToken",
     "createTask",
     "deleteAccount",
@@ -38,6 +40,7 @@ OPERATIONS = {
     "endSession",
     "enrolSecondFactor",
     "exportData",
+    "listJobs",
     "listOwnEvents",
     "listPersonalTokens",
     "listSessions",
@@ -50,6 +53,8 @@ OPERATIONS = {
     "readAccount",
     "readDocument",
     "readDocumentAsYaml",
+    "readJob",
+    "readJobResult",
     "readLiveness",
     "readPersonalToken",
     "readReadiness",
@@ -78,9 +83,10 @@ PUBLIC = {
     "readLiveness",
     "readReadiness",
 }
-CREATING = {"createTask", "changeTasks"}
+CREATING = {"createTask", "changeTasks", "createExport", "createImport"}
 LOCKING = {"replaceTask", "changeTask", "changeStatus", "deleteTask"}
 LISTS = {
+    "listJobs",
     "listOwnEvents",
     "listPersonalTokens",
     "listSessions",
@@ -198,12 +204,14 @@ def test_answers_tell_their_headers(document, operations):
 
     replayed = {"Idempotent-Replayed"}
     assert headers("createTask", 201) == {"X-Request-ID", "Location", "ETag"} | replayed
+    assert headers("createExport", 202) == {"X-Request-ID", "Location"} | replayed
     assert headers("createTask", 422) == {"X-Request-ID"} | replayed
     assert headers("createTask", 401) == {"X-Request-ID", "WWW-Authenticate"}
     assert headers("listTasks", 200) == {"X-Request-ID", "ETag", "Link"}
     assert headers("changeTask", 412) == {"X-Request-ID", "ETag"}
     assert headers("deleteTask", 204) == {"X-Request-ID"}
     assert headers("exportData", 200) == {"X-Request-ID", "Content-Disposition"}
+    assert headers("readJobResult", 200) == {"X-Request-ID", "Content-Disposition"}
     assert headers("readTask", 403) == {"X-Request-ID", "WWW-Authenticate"}
     assert headers("readUser", 403) == {"X-Request-ID"}
     for status in (429, 503):
@@ -216,6 +224,8 @@ def test_a_patch_is_also_a_merge_patch_and_nothing_else_is(operations):
             types = {"application/json"}
             if operation["method"] == "patch":
                 types.add("application/merge-patch+json")
+            if operation["operationId"] == "createImport":
+                types |= {"text/csv", "text/calendar", "multipart/form-data"}
             assert set(operation["requestBody"]["content"]) == types
 
 
@@ -273,6 +283,13 @@ def test_example_bodies_are_accepted_by_the_routes(client, accounts, operations)
     assert ada.patch(path, example("changeTask")).status_code == 200
     assert ada.put(f"{path}/status", example("changeStatus")).status_code == 200
     assert ada.post("/tasks/batch", example("changeTasks")).status_code == 200
+    assert ada.post("/exports", example("createExport")).status_code == 202
+    for media_type, told in operations["createImport"]["requestBody"]["content"].items():
+        if media_type != "multipart/form-data":
+            text = told["example"]
+            body = text if isinstance(text, str) else orjson.dumps(text)
+            answer = ada.post("/imports", data=body, content_type=media_type)
+            assert answer.status_code == 202
     assert ada.post("/auth/tokens", example("createPersonalToken")).status_code == 201
     assert ada.put("/auth/password", example("changePassword")).status_code == 204
 

@@ -2,6 +2,8 @@
 
 import os
 import re
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -49,3 +51,24 @@ def test_a_mail_survives_a_kill_of_the_server_and_an_absent_mail_server(smtp_por
             proof = {"token": token_of(mailbox.wait())}
             with Client(server.port) as client:
                 assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+
+
+def test_what_fell_due_while_the_server_was_down_is_mailed_once_by_all_its_workers(smtp_port):
+    with listening(smtp_port) as mailbox, started(POSTGRES, WEB_CONCURRENCY="2") as server:
+        with Client(server.port) as client:
+            assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
+            proof = {"token": token_of(mailbox.wait())}
+            assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+            client.log_in(ACCOUNT["username"], ACCOUNT["password"])
+            due = datetime.now(UTC) + timedelta(seconds=1)
+            task = {"title": "Call the dentist", "due_at": due.isoformat()}
+            assert client.call("POST", "/tasks", task)[0] == 201
+        mailbox.received.clear()
+        server.kill()
+        while datetime.now(UTC) < due:
+            time.sleep(0.05)
+        server.start()
+        message = mailbox.wait()
+        assert (message["To"], message["Subject"]) == (ACCOUNT["email"], "Due: Call the dentist")
+        assert server.stop() == 0
+        assert len(mailbox.received) == 1

@@ -12,7 +12,7 @@ from time import perf_counter
 import pytest
 from sqlalchemy import insert, text
 
-from app.extensions import db
+from app.extensions import cache, db
 from app.tasks.models import Priority, Task, task_values
 
 ROWS = int(os.environ.get("SEARCH_ROWS", "40000"))
@@ -60,6 +60,7 @@ def tasks(owner_id, count, more=""):
         day = (start + timedelta(days=dice.randrange(700))).date()
         yield task_values(
             start + timedelta(seconds=number),
+            owner_zone="UTC",
             title=" ".join(said).strip(),
             description=dice.choice([None, "Ask the others first."]),
             status="pending",
@@ -113,7 +114,9 @@ def dear(account, queries):
 
 
 @pytest.mark.skipif("SEARCH_ROWS" not in os.environ, reason="wants a machine of its own")
-def test_a_search_takes_at_most_five_times_a_plain_page(crowded):
+def test_a_search_takes_at_most_five_times_a_plain_page(crowded, monkeypatch):
+    # Each page is read anew, however often it was.
+    monkeypatch.setattr(cache, "get", lambda _: None)
     found = {}
     for sort in SORTS:
         first = {"plain": {"sort": sort}}

@@ -17,6 +17,7 @@ from app.auth.mails import Notice
 from app.auth.models import MailPurpose
 from app.mail import letters
 from app.mail.letters import Letter
+from app.tasks.mails import TaskMail, Told
 from tests.mailbox import TOKEN
 from tests.smtp import listening
 
@@ -29,6 +30,12 @@ SAID = {
     "link": None,
     "call": "https://api.example.com/api/v1/auth/password/reset",
     "lifetime": "an hour",
+    "tasks": [
+        Told(
+            "Buy milk", "Thursday, 31 January 2030, 09:00 (UTC)", "https://app.example.com/tasks/1"
+        ),
+        Told("Buy bread", None, "https://app.example.com/tasks/2"),
+    ],
 }
 LINK = f"https://app.example.com/reset-password?token={'x' * 43}&lang=en"
 
@@ -54,7 +61,7 @@ def parts(letter):
 
 
 def test_there_is_a_template_for_each_purpose_and_notice():
-    assert sorted({*MailPurpose, *Notice}) == TEMPLATES
+    assert sorted({*MailPurpose, *Notice, *TaskMail}) == TEMPLATES
 
 
 @pytest.mark.parametrize("link", [None, LINK])
@@ -83,6 +90,23 @@ def test_a_mail_holds_the_link_where_there_is_one_and_else_the_token_and_its_cal
     assert TOKEN.findall(text) == [SAID["token"]]
     assert SAID["call"] in text
     assert "href" not in html
+
+
+def test_what_is_sent_again_says_that_it_is_the_same(write):
+    once, again, other = (
+        write("password_changed", reference=name) for name in ("a.1", "a.1", "a.2")
+    )
+    assert once.message()["Message-ID"] == "<a.1@127.0.0.1>"
+    assert again == once
+    assert other.message()["Message-ID"] == "<a.2@127.0.0.1>"
+    assert "Message-ID" not in write("password_changed").message()
+
+
+def test_the_name_of_a_mail_is_ascii(app, write, monkeypatch):
+    monkeypatch.setitem(app.config, "PUBLIC_URL", "https://bücher.example:8443")
+    message = write("password_changed", reference="a.1").message()
+    assert message["Message-ID"] == "<a.1@xn--bcher-kva.example>"
+    assert message.as_bytes().isascii()
 
 
 def test_what_a_name_holds_is_escaped_in_html(write):

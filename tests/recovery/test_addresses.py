@@ -11,8 +11,8 @@ from sqlalchemy import select
 from app.audit.models import AuditEvent
 from app.auth.models import MailedToken, User
 from app.extensions import db
-from app.jobs.models import OutboxItem
 from app.mail import letters
+from app.outbox.models import OutboxItem
 from tests.accounts import PASSWORD
 from tests.mailbox import TOKEN, told
 from tests.problems import assert_problem, pointers

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.audit.models import AuditEvent
 from app.auth.models import MailedToken, PersonalToken, Session, User
 from app.extensions import db
-from app.jobs.models import OutboxItem
+from app.outbox.models import OutboxItem
 from tests.accounts import PASSWORD
 from tests.mailbox import TOKEN, told
 from tests.problems import assert_problem, pointers
@@ -258,15 +258,6 @@ def test_a_reset_is_recorded_with_where_it_came_from_once(app, forgotten, client
     ]
     ids = select(AuditEvent.request_id).where(AuditEvent.event == "password_reset")
     assert stored(ids) == [("the-reset",)]
-
-
-def test_old_tokens_are_purged_when_new_ones_are_mailed(alice, forgotten, stored):
-    with time_machine.travel(START, tick=False) as clock:
-        forgotten()
-        assert len(stored(select(MailedToken.id))) == 2
-        clock.shift(timedelta(days=3))
-        forgotten()
-        assert stored(select(MailedToken.purpose)) == [("reset_password",)]
 
 
 def test_where_no_mail_can_be_sent_nothing_is_enqueued(alice, client, no_mail, stored):

@@ -20,6 +20,7 @@ from app.auth import mailed_tokens
 from app.auth.models import MailPurpose, Scope, User
 from app.extensions import db
 from app.http.openapi import Document, build
+from app.outbox import work
 from tests.accounts import PASSWORD, Account, Accounts
 from tests.forging import claims_of
 
@@ -103,6 +104,7 @@ class World:
         self.document = build(app)
         self.ada, self.bob, self.dora = map(accounts.make, ("ada", "bob", "dora"))
         self.admin = accounts.make("root", admin=True)
+        self.job_id = self._exported()
         self.tasks = {each.id: each.task() for each in (self.ada, self.bob)}
         self.tokens = {scope: self._personal_token(set(Scope) - {scope}) for scope in Scope}
         self.whole_token = self._personal_token(set(Scope))
@@ -110,6 +112,7 @@ class World:
         self.ids: Mapping[str, Any] = {
             "task_id": self.tasks[self.ada.id]["id"],
             "user_id": self.ada.id,
+            "job_id": self.job_id,
             "session_id": second_session,
             "token_id": self.ada.get("/auth/tokens").json["data"][0]["id"],
             "code": "not_found",
@@ -121,6 +124,13 @@ class World:
         self.rows = self.stored()
         self._run(*map("CREATE TABLE kept_{0} AS SELECT * FROM {0}".format, self.rows))
         self._connect_anew()
+
+    def _exported(self) -> int:
+        """Have an export of ada's done."""
+        job = self.ada.post("/exports", {"format": "json"}).json
+        with self.app.app_context():
+            work.drain()
+        return int(job["id"])
 
     def _personal_token(self, scopes: set[Scope]) -> str:
         asked = {"name": "script", "scopes": sorted(scopes)}

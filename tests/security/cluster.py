@@ -69,9 +69,9 @@ class Cluster:
             else:
                 return
 
-    def stop(self) -> None:
-        """Shut it down at once, as an administrator does; it may be brought back."""
-        self.process.send_signal(signal.SIGQUIT)
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Shut it down at once, or by SIGINT in good order; it may be brought back."""
+        self.process.send_signal(how)
         self.process.wait(timeout=60)
 
     @contextmanager

@@ -187,7 +187,8 @@ def test_z4_nothing_of_ones_own_moves_when_another_adds_data(world):
 def test_z5_what_is_the_servers_to_say_is_refused_by_name_and_changes_nothing(world):
     asked = 0
     for route in world.routes():
-        if not route.content:
+        # What a file says of its rows is judged when it is imported.
+        if "$ref" not in route.content.get("schema", {}):
             continue
         world.restore()
         body = world.body(route, world.ada)

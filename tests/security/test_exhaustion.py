@@ -37,6 +37,7 @@ def fill(owner_id, count, year):
     some = [
         task_values(
             start + timedelta(minutes=number),
+            owner_zone="UTC",
             title=f"Task {number}",
             description=None,
             status="pending",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import time_machine
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from app import create_app
 from app.audit.models import AuditEvent
@@ -16,6 +16,7 @@ from app.http.limits import HEADERS, Rule
 from app.http.promises import promised
 from tests.accounts import PASSWORD, Account, Accounts
 from tests.problems import assert_problem
+from tests.watching import statements_of
 
 AUTH = "/api/v1/auth"
 LOOSE = {rule.value: "1000 per minute" for rule in Rule}
@@ -404,11 +405,9 @@ def test_counting_asks_the_database_nothing(alice, limited, statements):
     with statements() as plain:
         alice.get("/auth/me")
         log_in(alice.client.application, "alice")
-    seen = []
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", lambda *told: seen.append(told[2]))
-    me.get("/auth/me")
-    log_in(app, "alice")
+    with statements_of(app) as seen:
+        me.get("/auth/me")
+        log_in(app, "alice")
     assert seen == plain
 
 

@@ -1,14 +1,16 @@
 """Each order of the list is read from its index, on both databases, however many rows there are."""
 
-from contextlib import closing, contextmanager
+import re
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from sqlalchemy import event, insert, text
+from sqlalchemy import insert, select
 
 from app.extensions import db
+from app.tasks import reminders
 from app.tasks.models import Task
 from tests.factories import TaskRow
+from tests.plans import analyse, plans
 
 ROWS = 8000
 INDEXES = {
@@ -18,6 +20,16 @@ INDEXES = {
     "priority": "priority",
     "title": "title_key",
     "position": "position",
+}
+FILTERS = {
+    "status": "pending",
+    "priority": "high",
+    "due_before": "2030-06-01",
+    "due_after": "2029-06-01",
+    "has_due": "true",
+    "created_after": "2028-12-31",
+    "updated_since": "2028-12-31",
+    "overdue": "false",
 }
 
 
@@ -39,30 +51,7 @@ def fill(account_ids):
         )
     db.session.execute(insert(Task), rows)
     db.session.commit()
-    with db.engine.connect() as connection:
-        connection.execute(text("ANALYZE"))
-
-
-@contextmanager
-def plans(app):
-    """Collect how the database goes about each statement on tasks."""
-    with app.app_context():
-        engine = db.engine
-    found = []
-
-    def explain(conn, cursor, statement, parameters, context, executemany):
-        if "FROM tasks" not in statement or context is None:
-            return
-        command = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
-        with closing(conn.connection.dbapi_connection.cursor()) as other:
-            other.execute(f"{command} {statement}", parameters)
-            found.append("\n".join(str(row[-1]) for row in other.fetchall()))
-
-    event.listen(engine, "before_cursor_execute", explain)
-    try:
-        yield found
-    finally:
-        event.remove(engine, "before_cursor_execute", explain)
+    analyse()
 
 
 def pages(account, sort):
@@ -91,3 +80,42 @@ def test_every_order_is_read_from_its_index_both_ways(app, alice, bob):
                 sorts = plan.count("ORDER BY") + plan.count("Sort Key")
                 assert plan.count(f"ix_tasks_created_by_{key}_id") == runs, plan
                 assert (runs, sorts) in ({(1, 0), (2, 1)} if sort == "due" else {(1, 0)}), plan
+
+
+def test_what_is_to_be_reminded_of_among_100000_tasks_is_found_by_its_index(app, alice):
+    moment = datetime(2030, 1, 31, 9, tzinfo=UTC)
+    columns = [column for column in Task.__table__.c if column.name != "id"]
+    with app.app_context():
+        rows = [
+            TaskRow(created_by=alice.id, due_at=moment) | {"remind_at": None if n % 50 else moment}
+            for n in range(1000)
+        ]
+        db.session.execute(insert(Task), rows)
+        for _ in range(99):
+            copied = select(*columns).order_by(Task.id).limit(1000)
+            db.session.execute(insert(Task).from_select(columns, copied))
+        db.session.commit()
+        analyse()
+        with plans(app) as seen:
+            asked = {"now": moment, "most": 500}
+            found = db.session.execute(reminders.AWAITED, asked).all()
+            db.session.rollback()
+    assert len(found) == 500
+    [plan] = seen
+    assert "ix_tasks_remind_at" in plan
+    # Neither sorted nor read through: as many rows are looked at as are taken.
+    assert not re.search(r"ORDER BY|Sort|SCAN tasks|Seq Scan on tasks", plan), plan
+
+
+def test_a_filtered_list_is_read_from_an_index_of_its_owner(app, alice, bob):
+    with app.app_context():
+        fill([alice.id, bob.id])
+    for name, value in FILTERS.items():
+        for sort in ("-created_at", "-priority"):
+            with plans(app) as seen:
+                assert alice.get("/tasks", query_string={name: value, "sort": sort}).json["data"]
+            assert seen
+            for plan in seen:
+                assert "ix_tasks_created_by_" in plan, (name, plan)
+                assert "SCAN tasks" not in plan, (name, plan)
+                assert "Seq Scan on tasks" not in plan, (name, plan)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from app.extensions import db
+from app.extensions import cache, db
 from app.http import searching
 from app.tasks.search import (
     LONGEST_SIGNS,
@@ -58,6 +58,8 @@ WAYS = {
 
 
 def go(way, monkeypatch):
+    # What was found another way is not remembered.
+    monkeypatch.setattr(cache, "get", lambda _: None)
     for name, value in WAYS[way].items():
         monkeypatch.setattr(searching, name, value)
 

@@ -1,11 +1,17 @@
-"""The thread of a server's process that empties the outbox."""
+"""The thread of a server's process that sees to the outbox.
+
+With a broker it only sends, and Celery's workers do; without one it does all of it.
+"""
 
 import logging
+from collections.abc import Callable
 from threading import Event, Thread
 
 from flask import Flask
 
-from app.jobs import outbox
+from app.outbox import celery, schedule, work
+from app.outbox.broker import Broker
+from app.outbox.relay import Relay
 
 # How often to look, in seconds, for what is due again or was left by another process.
 INTERVAL = 5
@@ -18,10 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Does what is in the outbox of an application, from ``start`` to ``stop``."""
+    """Sees to the outbox of an application, from ``start`` to ``stop``."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        with app.app_context():
+            carrier = celery.carrier()
+        self._relay = Relay(Broker(carrier)) if carrier else None
+        self._timetable = schedule.Timetable()
         self._wanted: Event = app.extensions["outbox"]
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="outbox", daemon=True)
@@ -39,14 +49,23 @@ class Worker:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wanted.clear()
-            self._drain()
+            self._see_to_it()
             self._wanted.wait(INTERVAL)
             self._stopping.wait(PAUSE)
+        if self._relay is not None:
+            self._relay.close()
 
-    def _drain(self) -> None:
+    def _see_to_it(self) -> None:
         try:
             with self._app.app_context():
-                while not self._stopping.is_set() and outbox.do_next():
-                    pass
+                if self._relay is not None:
+                    self._while_there_is_more(self._relay.send_due)
+                else:
+                    self._while_there_is_more(work.do_next)
+                    self._while_there_is_more(self._timetable.run_next)
         except Exception:  # noqa: BLE001  # it outlives a database that is away
             _log.exception("The outbox can't be read; it is tried again in %d s.", INTERVAL)
+
+    def _while_there_is_more(self, act: Callable[[], bool]) -> None:
+        while not self._stopping.is_set() and act():
+            pass

@@ -1,0 +1,75 @@
+"""Answers that are remembered: nothing that has not changed since is read a second time.
+
+An answer that depends on its question and on little else is named by these, before anything is
+read. The name of a list is its entity tag: whoever has what it names is told so at once, by
+whichever process. Whoever asks in vain is given what this process answered before, if it still
+has it. What a name stands for never changes, so nothing is ever forgotten too late.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Flask, current_app, request
+
+from app.extensions import cache
+from app.http.answers import Text, page_text, resource_text, tell, unchanged
+from app.http.conditional import is_held
+from app.http.output import OutputSchema
+from app.http.pages import Page
+from app.http.promises import View
+
+# Each process remembers so many answers of at most so many bytes: 16 MiB.
+MOST = 128
+LARGEST = 128 * 1024
+
+State = tuple[int | str, ...]
+
+
+def remembered(
+    schema: OutputSchema, depends_on: Callable[..., State | None]
+) -> Callable[[View], View]:
+    """Remember what a view of a row or a page, shown by ``schema``, has answered.
+
+    ``depends_on`` gets what the view gets. It returns all that the answer depends on beside the
+    question, with whose it is; or None where that is more than can be told.
+    """
+    shape = ",".join(f"{name} {type(field).__name__}" for name, field in schema.fields.items())
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def remembering(*args: Any, **kwargs: Any) -> Any:
+            state = depends_on(*args, **kwargs)
+            if state is None:
+                return view(*args, **kwargs)
+            name = _name(shape, state)
+            if is_held(name):
+                return unchanged(name)
+            text: Text | None = cache.get(name)
+            if text is None:
+                text = _remember(name, view(*args, **kwargs))
+            return tell(text)
+
+        return remembering
+
+    return decorator
+
+
+def _name(shape: str, state: State) -> str:
+    config = current_app.config
+    # With the secret nobody else can tell a tag, and it is another once cursors are signed by it.
+    made_by = (config["API_VERSION"], config["PUBLIC_URL"], config["SECRET_KEY"], shape)
+    named = repr((made_by, request.path, request.query_string, state))
+    return f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
+
+
+def _remember(name: str, value: Any) -> Text:
+    text = page_text(value, name) if isinstance(value, Page) else resource_text(value)
+    if len(text.body) <= LARGEST:
+        cache.set(name, text)
+    return text
+
+
+def init_app(app: Flask) -> None:
+    cache.init_app(app, {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": MOST})

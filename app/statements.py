@@ -1,0 +1,214 @@
+"""Statements past the ORM, for where it counts: compiled once, they give plain rows.
+
+What SQLAlchemy does for each execution takes several times as long as SQLite does for a small read;
+docs/decisions/0011-fast-path.md has the figures.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Dialect, Engine, Select, bindparam, insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import ReturningInsert
+
+from app.database import Column, Model, begin_write, shown_column, stored_column
+from app.extensions import db
+from app.origin import origin
+
+Values = Mapping[str, Any]
+Rows = Sequence[Sequence[Any]]
+Process = Callable[[Any], Any]
+Run = Callable[[Engine, str, Any], Rows]
+
+# What each statement is run through, where something is to know of all of them.
+around: Callable[[Run, Engine, str, Any], Rows] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A statement in one database's words, and what its parameters and its columns go through."""
+
+    compiled: SQLCompiler
+    text: str
+    fixed: Values
+    bound: Mapping[str, Process | None]
+    columns: Sequence[tuple[int, Column]]
+
+    def told(self, values: Values) -> tuple[str, Any]:
+        """Return the text and the parameters as the driver takes them."""
+        if self.compiled.post_compile_params:
+            return self._expanded(values)
+        fixed = self.fixed
+        given = {
+            name: fixed[name]
+            if name in fixed
+            else values[name]
+            if process is None
+            else process(values[name])
+            for name, process in self.bound.items()
+        }
+        order = self.compiled.positiontup
+        return self.text, given if order is None else [given[name] for name in order]
+
+    def _expanded(self, values: Values) -> tuple[str, Any]:
+        """The same where a parameter is a list: each of its values is a parameter in the text."""
+        state = self.compiled.construct_expanded_state(values)
+        processes = {**self.bound, **state.processors}
+        given = {
+            name: process(value) if (process := processes.get(name)) else value
+            for name, value in state.parameters.items()
+        }
+        order = state.positiontup
+        return state.statement, given if order is None else [given[name] for name in order]
+
+    def rows(self, found: Rows) -> Rows:
+        """Return what the driver gave as Python has it, a column at a time: that calls least."""
+        if not (self.columns and found):
+            return found
+        columns: list[Any] = list(zip(*found, strict=True))
+        for index, process in self.columns:
+            columns[index] = process(columns[index])
+        return list(zip(*columns, strict=True))
+
+
+class _Statement:
+    """A statement over bound parameters.
+
+    With ``shown``, values come as they go out in JSON, which mostly is as the driver gives them.
+    """
+
+    def __init__(self, statement: Select[Any] | ReturningInsert[Any], *, shown: bool) -> None:
+        self._statement = statement
+        self._shown = shown
+        self._compiled: dict[str, Compiled] = {}
+
+    def _run(self, values: Values, run: Run) -> Rows:
+        engine = db.engine
+        name = engine.dialect.name
+        compiled = self._compiled.get(name)
+        if compiled is None:
+            compiled = self._compiled[name] = self._compile(engine.dialect)
+        text, parameters = compiled.told(values)
+        origin().queries += 1
+        if around is not None:
+            run = partial(around, run)
+        return compiled.rows(run(engine, text, parameters))
+
+    def _compile(self, dialect: Dialect) -> Compiled:
+        compiled = self._statement.compile(dialect=dialect)
+        if not isinstance(compiled, SQLCompiler):
+            raise TypeError
+        fixed, bound = {}, {}
+        for name in compiled.positiontup or compiled.binds:
+            parameter = compiled.binds[name]
+            process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+            bound[name] = process
+            if not parameter.required:
+                value = parameter.effective_value
+                fixed[name] = process(value) if process else value
+        read = shown_column if self._shown else stored_column
+        kinds = (column.type for column in self._statement.exported_columns)
+        columns = [(index, read(kind, dialect)) for index, kind in enumerate(kinds)]
+        return Compiled(
+            compiled=compiled,
+            text=compiled.string,
+            fixed=fixed,
+            bound=bound,
+            columns=[(index, process) for index, process in columns if process],
+        )
+
+
+class Query(_Statement):
+    """A SELECT."""
+
+    def __init__(self, statement: Select[Any], *, shown: bool = False) -> None:
+        super().__init__(statement, shown=shown)
+
+    def first(self, values: Values) -> Sequence[Any] | None:
+        """Return the first row, or None."""
+        rows = self.all(values)
+        return rows[0] if rows else None
+
+    def all(self, values: Values) -> Rows:
+        """Return every row."""
+        return self._run(values, fetch)
+
+
+class Insertion(_Statement):
+    """An INSERT of one row, whose id the database gives; it returns ``columns``."""
+
+    def __init__(self, model: type[Model], columns: Sequence[Any], *, shown: bool = False) -> None:
+        table = model.metadata.tables[model.__tablename__]
+        given = {
+            column.name: bindparam(column.name, type_=column.type)
+            for column in table.c
+            if not column.primary_key
+        }
+        super().__init__(insert(table).values(given).returning(*columns), shown=shown)
+
+    def one(self, values: Values) -> Sequence[Any]:
+        """Add the row to the transaction at hand, and return it."""
+        [row] = self._run(values, write)
+        return row
+
+
+def fetch(engine: Engine, text: str, parameters: Any) -> Rows:
+    """Read, by any connection."""
+    with _connection(engine, text) as connection:
+        return execute(engine, connection, text, parameters)
+
+
+def write(engine: Engine, text: str, parameters: Any) -> Rows:
+    """Write, in the transaction at hand."""
+    connection = db.session.connection()
+    begin_write(connection)
+    return execute(engine, connection.connection, text, parameters)
+
+
+def execute(engine: Engine, connection: PoolProxiedConnection, text: str, parameters: Any) -> Rows:
+    """Give a statement to the driver, and return what that gives. Raises DBAPIError."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(text, parameters)
+        return cursor.fetchall()
+    except engine.dialect.loaded_dbapi.Error as error:
+        lost = engine.dialect.is_disconnect(error, connection.dbapi_connection, None)
+        if lost:
+            connection.invalidate(error)
+        raise _in_our_words(error, engine, text, lost=lost) from error
+    finally:
+        cursor.close()
+
+
+@contextmanager
+def _connection(engine: Engine, text: str) -> Iterator[PoolProxiedConnection]:
+    """Give the connection of the transaction under way, which sees its writes, or else any."""
+    if db.session.registry.has() and db.session().in_transaction():
+        yield db.session.connection().connection
+        return
+    try:
+        connection = engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise _in_our_words(error, engine, text, lost=False) from error
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _in_our_words(error: Exception, engine: Engine, text: str, *, lost: bool) -> BaseException:
+    """Return a driver's error as SQLAlchemy tells of it, without the parameters' values."""
+    return DBAPIError.instance(
+        text,
+        None,
+        error,
+        engine.dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=lost,
+        dialect=engine.dialect,
+    )

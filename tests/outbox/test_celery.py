@@ -1,0 +1,332 @@
+"""Work that real workers do, told by a real broker."""
+
+import json
+import os
+import re
+import signal
+import ssl
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from celery import current_app
+from redis import Redis
+from sqlalchemy import select
+
+from app import create_app
+from app.audit.models import AuditEvent
+from app.extensions import db
+from app.origin import Origin, coming_from
+from app.outbox import celery as outbox_celery
+from app.outbox import relay, work
+from app.outbox.broker import Broker
+from app.outbox.models import OutboxItem
+from app.outbox.relay import Relay
+from app.transactions import commit
+from benchmarks.server import ROOT
+from tests.celery import RABBITMQ_URL, beat, needs_rabbitmq, worker
+from tests.conftest import SECRET
+from tests.outbox import probes  # noqa: F401  # registers its jobs
+from tests.problems import assert_problem
+from tests.redis import needs_redis, redis
+
+
+@pytest.fixture(scope="module")
+def own_redis():
+    with redis() as server:
+        yield server
+
+
+REDIS = pytest.param("redis", marks=needs_redis)
+RABBITMQ = pytest.param("rabbitmq", marks=[needs_redis, needs_rabbitmq])
+with_redis = pytest.mark.parametrize("broker_url", [REDIS], indirect=True)
+with_rabbitmq = pytest.mark.parametrize("broker_url", [RABBITMQ], indirect=True)
+
+
+@pytest.fixture(params=[REDIS, RABBITMQ])
+def broker_url(request):
+    return request.getfixturevalue("own_redis").url if request.param == "redis" else RABBITMQ_URL
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """A queue of the test's own."""
+    name = f"test-{uuid4().hex}"
+    monkeypatch.setattr(outbox_celery, "QUEUE", name)
+    return name
+
+
+@pytest.fixture
+def carrying(app, settings, own_redis, broker_url, queue):
+    """The application, on the same database, with a broker."""
+    with Redis.from_url(own_redis.url) as connection:
+        connection.flushdb()
+    made = create_app(settings | {"REDIS_URL": own_redis.url, "CELERY_BROKER_URL": broker_url})
+    yield made
+    with made.extensions["celery"].connection_for_write() as connection:
+        made.extensions["celery"].amqp.queues[queue](connection.default_channel).delete()
+    with made.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def environ(settings, own_redis, broker_url, queue, tmp_path):
+    """What a worker is started with."""
+    return {
+        "FLASK_CONFIG": "development",
+        "DATABASE_URL": settings["DATABASE_URL"],
+        "INSTANCE_PATH": str(tmp_path),
+        "SECRET_KEY": settings["SECRET_KEY"],
+        "JWT_SECRET_KEY": settings["JWT_SECRET_KEY"],
+        "REDIS_URL": own_redis.url,
+        "CELERY_BROKER_URL": broker_url,
+        "LOG_FORMAT": "json",
+        "PROBE_QUEUE": queue,
+    }
+
+
+@pytest.fixture
+def probing(tmp_path, environ):
+    """Runs a worker that knows the probes."""
+
+    def run(size=1):
+        folder = tmp_path / uuid4().hex
+        folder.mkdir()
+        return worker(folder, environ, "tests.outbox.probe_worker:celery", size)
+
+    return run
+
+
+@pytest.fixture
+def sender(carrying):
+    made = Relay(Broker(carrying.extensions["celery"]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def enqueue(carrying):
+    def add(kind, **payload):
+        with carrying.app_context(), coming_from(Origin(request_id="r-1")):
+            work.enqueue(kind, **payload)
+            commit()
+
+    return add
+
+
+def wait_until(true, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def kept_results(server):
+    """Return what is kept of each attempt's end, for an hour at most."""
+    with Redis.from_url(server.url) as connection:
+        names = connection.keys("celery-task-meta-*")
+        assert all(0 < connection.ttl(name) <= 3600 for name in names)
+        return [json.loads(connection.get(name))["result"] for name in names]
+
+
+def lines(celery):
+    found = [json.loads(line) for line in celery.said().splitlines() if line.startswith("{")]
+    return [line for line in found if line["logger"] == "app.outbox.work"]
+
+
+def test_applications_in_one_process_share_no_celery(app, settings):
+    other = create_app(settings | {"CELERY_BROKER_URL": "amqp://u:p@127.0.0.1:1/other"})
+    ours, theirs = app.extensions["celery"], other.extensions["celery"]
+    assert ours is not theirs
+    assert (ours.conf.broker_url, theirs.conf.broker_url) == (
+        "memory://",
+        "amqp://u:p@127.0.0.1:1/other",
+    )
+    for celery in (ours, theirs):
+        celery.finalize()
+        assert {name for name in celery.tasks if not name.startswith("celery.")} == {
+            "outbox.do",
+            "outbox.run",
+        }
+    assert ours.tasks["outbox.do"].run is not theirs.tasks["outbox.do"].run
+    assert current_app._get_current_object() not in (ours, theirs)
+    with other.app_context():
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("amqps://broker/v", {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}),
+        ("rediss://broker/1", {"ssl_cert_reqs": ssl.CERT_REQUIRED}),
+        ("redis://broker/1", False),
+    ],
+)
+def test_certificates_of_the_broker_are_checked(app, settings, url, told):
+    made = create_app(settings | {"CELERY_BROKER_URL": url, "REDIS_URL": "rediss://results/0"})
+    celery = made.extensions["celery"]
+    assert celery.conf.broker_use_ssl == told
+    assert celery.backend.connparams["ssl_cert_reqs"] == ssl.CERT_REQUIRED
+    with made.app_context():
+        db.engine.dispose()
+
+
+def test_a_process_of_the_pool_uses_no_connection_of_its_parent_and_closes_none(app, settings):
+    carrying = create_app(settings | {"CELERY_BROKER_URL": "redis://127.0.0.1:1"})
+    with carrying.app_context():
+        db.session.execute(select(OutboxItem.id))
+        db.session.rollback()
+        parents = db.engine.pool
+        assert parents.checkedin() == 1
+        carrying.extensions["celery"].loader.init_worker_process()
+        assert db.engine.pool is not parents
+        assert parents.checkedin() == 1
+        parents.dispose()
+        db.engine.dispose()
+
+
+def test_without_a_broker_neither_worker_nor_beat_starts(app):
+    loader = app.extensions["celery"].loader
+    with pytest.raises(SystemExit, match="There is no broker: set REDIS_URL or CELERY_BROKER_URL"):
+        loader.init_worker()
+
+
+class TestWorker:
+    @pytest.fixture
+    def send(self, carrying, sender):
+        def run():
+            with carrying.app_context():
+                sender.send_due()
+
+        return run
+
+    @pytest.fixture
+    def events(self, stored):
+        return lambda: [row for (row,) in stored(select(AuditEvent.user_id))]
+
+    @pytest.fixture
+    def is_empty(self, stored):
+        return lambda: stored(select(OutboxItem.id)) == []
+
+    def test_it_does_each_item_once_in_the_name_of_its_request(
+        self, probing, enqueue, send, events, is_empty, carrying, sender, own_redis
+    ):
+        for number in range(20):
+            enqueue("probe.write", number=number)
+        send()
+        with carrying.app_context():
+            # Messages that come twice, and one of nothing.
+            doubled = [row for (row,) in db.session.execute(select(OutboxItem.id))]
+        for item_id in [*doubled, 10**9]:
+            sender._broker.send(item_id, 0)
+        with probing(size=2) as one, probing(size=2) as two:
+            wait_until(is_empty)
+            wait_until(lambda: sender._broker.waiting() == 0)
+            assert (one.stop(), two.stop()) == (0, 0)
+        assert sorted(events()) == list(range(20))
+        told = lines(one) + lines(two)
+        assert {(line["kind"], line["outcome"], line["attempt"], line["request_id"])
+                for line in told} == {("probe.write", "done", 1, "r-1")}  # fmt: skip
+        assert sorted(line["item"] for line in told) == sorted(doubled)
+        assert sorted(kept_results(own_redis)) == ["done"] * 20 + ["passed by"] * 21
+        said = one.said() + two.said()
+        assert SECRET not in said
+        assert "guest:guest" not in said
+
+    @with_rabbitmq
+    def test_one_that_is_killed_in_the_middle_leaves_its_item_to_another_once_the_lease_is_over(
+        self, probing, enqueue, send, events, is_empty, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(relay, "RESEND", timedelta(seconds=1))
+        enqueue("probe.stall", folder=str(tmp_path))
+        send()
+        with probing() as one:
+            wait_until((tmp_path / "attempt-0").exists)
+            one.kill()
+        assert events() == []
+
+        def sent_and_done():
+            send()
+            return is_empty()
+
+        with probing() as two:
+            wait_until(sent_and_done)
+            assert two.stop() == 0
+        [line] = lines(two)
+        assert (line["attempt"], line["outcome"]) == (2, "done")
+        assert events() == [1]
+
+    @with_redis
+    def test_a_killed_process_of_its_pool_is_replaced_and_no_work_lost(
+        self, probing, enqueue, send, events, is_empty, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(relay, "RESEND", timedelta(seconds=1))
+        enqueue("probe.stall", folder=str(tmp_path))
+        send()
+
+        def sent_and_done():
+            send()
+            return is_empty()
+
+        with probing() as celery:
+            wait_until((tmp_path / "attempt-0").exists)
+            [child] = celery.pool()
+            os.kill(child, signal.SIGKILL)
+            wait_until(sent_and_done)
+        assert events() == [1]
+
+    @with_redis
+    def test_it_ends_what_it_is_at_before_it_stops(
+        self, probing, enqueue, send, events, is_empty, tmp_path
+    ):
+        enqueue("probe.linger", folder=str(tmp_path))
+        send()
+        with probing() as celery:
+            wait_until((tmp_path / "lingering").exists)
+            celery.process.send_signal(signal.SIGTERM)
+            (tmp_path / "go").touch()
+            assert celery.process.wait(timeout=60) == 0
+        assert is_empty()
+        assert events() == [1]
+
+
+# What Celery says of those that are root, and when it is told to stop.
+ASIDE = ("absolutely", "Please", "User info", "  _warn", "worker: Warm shutdown")
+
+
+@with_redis
+def test_beat_has_workers_that_the_doctor_sees_run_what_is_periodic_and_leaves_no_file(
+    probing, tmp_path, environ, carrying
+):
+    def state_of_workers():
+        result = carrying.test_cli_runner().invoke(args=["doctor"])
+        return re.search(r"(?m)^worker: (.*)$", result.output)[1]
+
+    assert state_of_workers() == "failing"
+    before = sorted(path.name for path in ROOT.iterdir())
+    with probing() as celery, beat(tmp_path, environ, "tests.outbox.probe_worker:celery") as timer:
+        # It is run when beat starts, and again after a second.
+        wait_until(lambda: celery.said().count("probe_worker.tick: done") > 1)
+        assert state_of_workers() == "ok"
+        assert timer.stop() == 0
+        assert celery.stop() == 0
+    assert sorted(path.name for path in ROOT.iterdir()) == before
+    for line in timer.said().splitlines() + celery.said().splitlines():
+        if "celery/platforms.py" in line or line.startswith("{"):
+            continue
+        assert not line or line.startswith(ASIDE)
+
+
+@needs_redis
+def test_the_broker_is_a_part_of_readiness(app, settings):
+    with redis() as server:
+        made = create_app(settings | {"CELERY_BROKER_URL": server.url})
+        client = made.test_client()
+        parts = {"database": "ok", "migrations": "ok", "broker": "ok"}
+        assert client.get("/health/ready").json["parts"] == parts
+        with server.frozen():
+            answer = client.get("/health/ready")
+        assert_problem(answer, 503, "unavailable", parts=parts | {"broker": "failing"})
+    with made.app_context():
+        db.engine.dispose()
