@@ -379,6 +379,7 @@ def test_a_connection_is_asked_whether_it_is_there_only_after_a_while(app, monke
         if engine.dialect.name != "postgresql":
             pytest.skip("about PostgreSQL")
         engine.raw_connection().close()
+        monkeypatch.setattr("app.database.IDLE_SECONDS", 3600)
         asked = []
         ping = engine.dialect.do_ping
         monkeypatch.setattr(engine.dialect, "do_ping", lambda c: asked.append(c) or ping(c))

@@ -28,7 +28,7 @@ def watched(app: Flask, note: Note) -> Iterator[None]:
         return execute(asked, connection, text, parameters)
 
     def listener(conn, cursor, text, parameters, context, executemany):
-        note(conn.connection, text, parameters[0] if executemany else parameters)
+        note(conn.connection, text, parameters[0] if isinstance(parameters, list) else parameters)
 
     event.listen(engine, "before_cursor_execute", listener)
     try:
