@@ -1,0 +1,132 @@
+"""All of it at once: nginx, two API processes, a worker, beat, the database, Redis and mail."""
+
+import re
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.celery import beat, worker
+from tests.deploy.gateway import deployed, needs_nginx
+from tests.redis import needs_redis, redis
+from tests.smtp import listening
+
+pytestmark = [needs_nginx, needs_redis]
+
+PASSWORD = "correct horse battery"
+CSV = {"Content-Type": "text/csv"}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory):
+    """What clients reach, what arrives by mail, and what starts beat, of a whole installation."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        counts, mailbox = enter(redis()), enter(listening())
+        settings = {
+            "REDIS_URL": counts.url,
+            "RATELIMIT_ENABLED": "1",
+            "RATE_LIMIT_REGISTER": "3 per minute",
+            "MAIL_SERVER": "127.0.0.1",
+            "MAIL_PORT": str(mailbox.port),
+            "MAIL_USE_TLS": "0",
+            "LOG_FORMAT": "json",
+        }
+        made = enter(deployed(**settings))
+        environ = made.servers[0].environ
+        enter(worker(tmp_path_factory.mktemp("worker"), environ))
+        yield (
+            made.gateway,
+            mailbox.received,
+            lambda: beat(tmp_path_factory.mktemp("beat"), environ),
+        )
+
+
+def wait_for(read, seconds=60):
+    """Return what is read, once it is anything."""
+    deadline = time.monotonic() + seconds
+    while not (found := read()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+    return found
+
+
+def mail_on(received, subject):
+    return wait_for(lambda: [mail for mail in received if subject in mail["Subject"]])[0]
+
+
+def text_of(mail):
+    return mail.get_body(("plain",)).get_content()
+
+
+def finished(call, location):
+    """Return a job once it is over."""
+    path = location.partition("/api/v1")[2]
+
+    def read():
+        job = call("GET", path).json
+        return job if job["finished_at"] else None
+
+    return wait_for(read)
+
+
+def test_the_whole_job_through_every_part(installation):
+    gateway, received, start_beat = installation
+    name = f"ada-{uuid4().hex[:8]}"
+    account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+    assert gateway.call("POST", "/api/v1/auth/register", account).status == 201
+    tokens = gateway.call("POST", "/api/v1/auth/login", {"username": name, "password": PASSWORD})
+    bearer = {"Authorization": f"Bearer {tokens.json['access_token']}"}
+
+    def call(method, path, body=None, **headers):
+        return gateway.call(method, f"/api/v1{path}", body, bearer | headers)
+
+    # The worker sends what a request asked for, and what it mails is good at either process.
+    [token] = re.findall(r"(?m)^[\w-]{43}\s*$", text_of(mail_on(received, "Confirm")))
+    assert call("POST", "/auth/email/verify", {"token": token.strip()}).status == 204
+    assert call("PATCH", "/auth/me", {"notify_on_create": True}).json["email_verified"] is True
+
+    due = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = call("POST", "/tasks", {"title": "Water the plants", "due_at": due})
+    assert made.status == 201
+    assert made.json["url"] in text_of(mail_on(received, "Created: Water the plants"))
+    time.sleep(2)
+    with start_beat():
+        assert made.json["url"] in text_of(mail_on(received, "Due: Water the plants"))
+
+    rows = b"title,priority\nOne,high\n,low\nThree,none\n"
+    asked = call("POST", "/imports", rows, **CSV)
+    assert asked.status == 202, asked.body
+    job = finished(call, asked.headers["Location"])
+    assert (job["state"], job["progress"]) == ("succeeded", {"done": 3, "total": 3})
+    report = call("GET", f"/jobs/{job['id']}/result").json
+    assert (report["created"], [row["line"] for row in report["rows"]]) == (2, [3])
+
+    exported = finished(call, call("POST", "/exports", {"format": "json"}).headers["Location"])
+    titles = {task["title"] for task in call("GET", f"/jobs/{exported['id']}/result").json["tasks"]}
+    assert titles == {"Water the plants", "One", "Three"}
+
+    listed = call("GET", "/tasks?limit=200")
+    assert {task["title"] for task in listed.json["data"]} == titles
+    again = call("GET", "/tasks?limit=200", **{"If-None-Match": listed.headers["ETag"]})
+    assert again.status == 304
+
+    assert call("POST", "/auth/logout").status == 204
+    assert {call("GET", "/auth/me").json["code"] for _ in range(8)} == {"token_revoked"}
+
+
+def test_a_limit_counts_across_the_processes(installation):
+    gateway, _, _ = installation
+    others = [f"eve-{uuid4().hex[:8]}" for _ in range(8)]
+    answers = [
+        gateway.call(
+            "POST",
+            "/api/v1/auth/register",
+            {"username": name, "email": f"{name}@example.com", "password": PASSWORD},
+        ).status
+        for name in others
+    ]
+    assert answers.count(201) <= 3
+    assert answers[-1] == 429
