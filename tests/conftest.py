@@ -21,6 +21,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.extensions import db
+from app.outbox import work
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
 from tests.mailbox import Mailbox
@@ -116,6 +117,17 @@ def admin(accounts) -> Account:
 def mails(app) -> Mailbox:
     """What was mailed; looking empties the outbox."""
     return Mailbox(app)
+
+
+@pytest.fixture
+def drain(app) -> Callable[[], int]:
+    """Does what is due in the outbox, and tells how much that was."""
+
+    def run() -> int:
+        with app.app_context():
+            return work.drain()
+
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import IO, Any, NoReturn
@@ -21,6 +21,7 @@ from app.errors import (
     Fault,
     MalformedJson,
     PayloadTooLarge,
+    Problem,
     UnsupportedMediaType,
     ValidationFailed,
 )
@@ -101,17 +102,9 @@ def read_body(req: Request) -> bytes:
 
     Raises PayloadTooLarge, also for one of no stated length, BadRequest for chunks that are none.
     """
-    try:
+    with _reading():
         raw = req.get_data()
-        # Werkzeug cuts a body of no stated length off at the limit, and says nothing.
-        full = req.content_length is None and len(raw) == req.max_content_length
-        cut = full and req.environ["wsgi.input"].read(1)
-    except HTTPException:
-        raise
-    except Exception as error:  # each server raises its own
-        raise BadRequest("The body can't be read.") from error
-    if cut:
-        raise PayloadTooLarge
+        _require_end(req, len(raw))
     return raw
 
 
@@ -122,21 +115,35 @@ def spool_body(req: Request, file: IO[bytes]) -> None:
     """
     most = req.max_content_length or 0
     taken = 0
-    try:
+    with _reading():
         stream = req.stream
         while taken < most and (block := stream.read(min(BLOCK, most - taken))):
             taken += file.write(block)
-        full = req.content_length is None and taken == most
-        cut = full and req.environ["wsgi.input"].read(1)
-    except HTTPException:
-        raise
-    except Exception as error:  # each server raises its own
-        raise BadRequest("The body can't be read.") from error
-    if cut:
-        raise PayloadTooLarge
+        _require_end(req, taken)
     if taken < (req.content_length or 0):
         raise BadRequest("The body is shorter than its Content-Length.")
     file.seek(0)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise BadRequest for what a server makes of a body that is none."""
+    try:
+        yield
+    except (HTTPException, Problem):
+        raise
+    except Exception as error:  # each server raises its own
+        raise BadRequest("The body can't be read.") from error
+
+
+def _require_end(req: Request, taken: int) -> None:
+    """Raise PayloadTooLarge where a body of no stated length goes on behind the limit.
+
+    There Werkzeug cuts it off, and says nothing.
+    """
+    full = req.content_length is None and taken == req.max_content_length
+    if full and req.environ["wsgi.input"].read(1):
+        raise PayloadTooLarge
 
 
 def discard_rest(environ: Mapping[str, Any]) -> None:

@@ -2,25 +2,12 @@
 
 import pytest
 
-from app.outbox import work
-
 MEDIA_TYPES = {
     "json": "application/json",
     "csv": "text/csv",
     "todoist": "text/csv",
     "icalendar": "text/calendar",
 }
-
-
-@pytest.fixture
-def drain(app):
-    """Does what is due."""
-
-    def run():
-        with app.app_context():
-            return work.drain()
-
-    return run
 
 
 @pytest.fixture

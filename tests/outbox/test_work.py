@@ -62,15 +62,6 @@ def enqueue(app):
     return add
 
 
-@pytest.fixture
-def drain(app):
-    def run():
-        with app.app_context():
-            return work.drain()
-
-    return run
-
-
 def refuse():
     raise RuntimeError("not now")
 
