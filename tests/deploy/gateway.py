@@ -111,10 +111,11 @@ class Gateway:
             "/run/nginx.pid": f"{self.folder}/nginx.pid",
             "/var/log/nginx/": f"{self.folder}/",
             "/var/www/acme": f"{self.folder}/acme",
-            "listen 80": f"listen {self.plain_port}",
-            "listen [::]:80": f"listen [::]:{self.plain_port}",
+            # In this order: a free port may begin with 443, and none with 80.
             "listen 443": f"listen {self.port}",
             "listen [::]:443": f"listen [::]:{self.port}",
+            "listen 80": f"listen {self.plain_port}",
+            "listen [::]:80": f"listen [::]:{self.plain_port}",
         }.items():
             text = text.replace(written, ours)
         return text

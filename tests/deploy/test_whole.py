@@ -19,7 +19,7 @@ PASSWORD = "correct horse battery"
 CSV = {"Content-Type": "text/csv"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def installation(tmp_path_factory):
     """What clients reach, what arrives by mail, and what starts beat, of a whole installation."""
     with ExitStack() as stack:
@@ -116,17 +116,15 @@ def test_the_whole_job_through_every_part(installation):
     assert call("POST", "/auth/logout").status == 204
     assert {call("GET", "/auth/me").json["code"] for _ in range(8)} == {"token_revoked"}
 
-
-def test_a_limit_counts_across_the_processes(installation):
-    gateway, _, _ = installation
     others = [f"eve-{uuid4().hex[:8]}" for _ in range(8)]
-    answers = [
+    opened = [
         gateway.call(
             "POST",
             "/api/v1/auth/register",
-            {"username": name, "email": f"{name}@example.com", "password": PASSWORD},
+            {"username": other, "email": f"{other}@example.com", "password": PASSWORD},
         ).status
-        for name in others
+        for other in others
     ]
-    assert answers.count(201) <= 3
-    assert answers[-1] == 429
+    # With the first account, as many as may be; the two processes count together.
+    assert opened.count(201) <= 3
+    assert opened[-1] == 429
