@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flask import Flask
 from pythonjsonlogger.orjson import OrjsonFormatter
 
-from app.origin import Answered, origin
+from app.origin import Answered, observers, origin
 
 REQUESTS = logging.getLogger("app.requests")
 
@@ -91,4 +91,4 @@ def init_app(app: Flask) -> None:
         write_to_stderr(app.config["LOG_LEVEL"], app.config["LOG_FORMAT"])
     REQUESTS.setLevel(app.config["LOG_LEVEL"])
     if REQUESTS.isEnabledFor(logging.INFO):
-        app.extensions.setdefault("observers", []).append(log_request)
+        observers(app.extensions).append(log_request)

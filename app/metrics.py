@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
 from app.extensions import db
-from app.origin import Answered
+from app.origin import Answered, observers
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -97,7 +97,7 @@ def init_app(app: Flask) -> None:
     """Count what this application does, and tell it at ``/metrics``, if METRICS is on."""
     if not app.config["METRICS"]:
         return
-    app.extensions.setdefault("observers", []).append(_count_request)
+    observers(app.extensions).append(_count_request)
     app.add_url_rule("/metrics", "metrics", exposition)
     with app.app_context():
         for engine in db.engines.values():

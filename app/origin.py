@@ -45,6 +45,13 @@ class Answered(NamedTuple):
 
 Observer = Callable[[Answered], None]
 
+
+def observers(extensions: dict[str, Any]) -> list[Observer]:
+    """Return, among the ``extensions`` of an application, those who are told of each answer."""
+    held: list[Observer] = extensions.setdefault("observers", [])
+    return held
+
+
 NOWHERE = Origin()
 _current: ContextVar[Origin] = ContextVar("origin", default=NOWHERE)
 

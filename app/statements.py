@@ -82,7 +82,9 @@ class _Statement:
     With ``shown``, values come as they go out in JSON, which mostly is as the driver gives them.
     """
 
-    def __init__(self, statement: Select[Any] | ReturningInsert[Any], *, shown: bool) -> None:
+    def __init__(
+        self, statement: Select[*tuple[Any, ...]] | ReturningInsert[Any], *, shown: bool
+    ) -> None:
         self._statement = statement
         self._shown = shown
         self._compiled: dict[str, Compiled] = {}
@@ -126,7 +128,7 @@ class _Statement:
 class Query(_Statement):
     """A SELECT."""
 
-    def __init__(self, statement: Select[Any], *, shown: bool = False) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]], *, shown: bool = False) -> None:
         super().__init__(statement, shown=shown)
 
     def first(self, values: Values) -> Sequence[Any] | None:

@@ -24,6 +24,7 @@ from app.errors import (
 )
 from app.extensions import db
 from app.http.pages import Listing, Page
+from app.statements import Query
 from app.transactions import commit
 
 PREFIX = "tap_"
@@ -39,7 +40,7 @@ class NewToken(NamedTuple):
     token: str
 
 
-TOKEN_AND_USER = (
+TOKEN_AND_USER = Query(
     select(
         PersonalToken.id,
         PersonalToken.user_id,
@@ -68,26 +69,27 @@ TOKENS = Listing(
 
 def authenticate(token: str) -> Actor:
     """Return whom a token acts for. Raises InvalidToken, TokenExpired or AccountDisabled."""
-    found = db.session.execute(
-        TOKEN_AND_USER,
-        {"token_hash": _hash(token), "admins_need_two": second_factors.required_of_admins()},
-    ).first()
+    found = TOKEN_AND_USER.first(
+        {"token_hash": _hash(token), "admins_need_two": second_factors.required_of_admins()}
+    )
     if found is None:
         raise InvalidToken
+    token_id, user_id, scopes, expires_at, last_used_at, *account = found
+    role, is_notified, generation, time_zone, disabled_at = account
     now = clock.now()
-    if found.expires_at is not None and found.expires_at <= now:
+    if expires_at is not None and expires_at <= now:
         raise TokenExpired
-    if found.disabled_at is not None:
+    if disabled_at is not None:
         raise AccountDisabled
-    if found.last_used_at is None or now - found.last_used_at >= PRECISION:
-        _note_use(found.id, now)
+    if last_used_at is None or now - last_used_at >= PRECISION:
+        _note_use(token_id, now)
     return Actor(
-        found.user_id,
-        found.role,
-        found.time_zone,
-        scopes=frozenset(found.scopes),
-        notified_on_create=found.notified_on_create,
-        tasks_generation=found.tasks_generation,
+        user_id,
+        role,
+        time_zone,
+        scopes=frozenset(scopes),
+        notified_on_create=is_notified,
+        tasks_generation=generation,
     )
 
 

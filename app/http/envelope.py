@@ -13,7 +13,7 @@ from flask import Flask
 
 from app.http.body import discard_rest
 from app.http.headers import finish
-from app.origin import NOWHERE, Answered, Observer, Origin, set_origin
+from app.origin import NOWHERE, Answered, Observer, Origin, observers, set_origin
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -51,5 +51,4 @@ class Envelope:
 
 def init_app(app: Flask) -> None:
     """Stand in front of an application, before what may stand in front of this."""
-    observers = app.extensions.setdefault("observers", [])
-    app.wsgi_app = Envelope(app.wsgi_app, observers)  # type: ignore[method-assign]
+    app.wsgi_app = Envelope(app.wsgi_app, observers(app.extensions))  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from app.http.pages import Listing, Page
 from app.jobs import files, policy, running
 from app.jobs.models import File, Format, Job, Kind, State
 from app.jobs.schemas import JOB
+from app.statements import Query
 from app.transactions import commit
 
 # How many jobs of an account may be unfinished at once, and how many finished ones are kept.
@@ -37,8 +38,8 @@ JOBS = Listing(
 )
 
 _one = (Job.id == bindparam("job_id"), policy.OWN)
-READ = select(*JOB.columns).where(*_one)
-RESULT = select(Job.kind, Job.format, Job.result_bytes).where(*_one)
+READ = Query(select(*JOB.columns).where(*_one), shown=True)
+RESULT = Query(select(Job.kind, Job.format, Job.result_bytes).where(*_one))
 UNFINISHED = select(func.count()).where(policy.OWN, Job.finished_at.is_(None))
 SURPLUS = (
     select(Job.id)
@@ -101,7 +102,7 @@ def list_jobs(
 
 def read_job(actor: Actor, job_id: int) -> Row:
     """Return one job of the actor's. Raises NotFound."""
-    found = db.session.execute(READ, {"job_id": job_id, **policy.owned_by(actor)}).first()
+    found = READ.first({"job_id": job_id, **policy.owned_by(actor)})
     if found is None:
         raise NotFound
     return JOB.from_row(found)
@@ -112,7 +113,7 @@ def read_result(actor: Actor, job_id: int) -> Result:
 
     Raises NotFound, also where there is no file, or none yet.
     """
-    found = db.session.execute(RESULT, {"job_id": job_id, **policy.owned_by(actor)}).first()
+    found = RESULT.first({"job_id": job_id, **policy.owned_by(actor)})
     if found is None:
         raise NotFound
     kind, name, length = found
