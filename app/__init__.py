@@ -1,5 +1,8 @@
 """A task API: the application factory."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from app import cli, config, errors, logs, metrics, observability, purges
@@ -22,13 +25,20 @@ from app.tasks import routes as tasks_routes
 from app.users import routes as users_routes
 
 
+class Application(Flask):
+    """Flask, where nothing is a coroutine, and so nothing is asked whether it is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(source: ConfigSource = None) -> Flask:
     """Return an application, configured by a name, a class or a mapping, else by FLASK_CONFIG.
 
     Raises ConfigurationError with everything that is wrong with the settings.
     """
     settings = config.load(source)
-    app = Flask(__name__, instance_path=settings["INSTANCE_PATH"], static_folder=None)
+    app = Application(__name__, instance_path=settings["INSTANCE_PATH"], static_folder=None)
     app.config.from_mapping(settings)
     logs.init_app(app)
 

@@ -3,10 +3,12 @@
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import psycopg
@@ -43,6 +45,7 @@ BIGGEST_ID = 2**63 - 1
 # So long after its last use, a connection may have been lost unnoticed: no server restarts sooner.
 IDLE_SECONDS = 0.1
 RETURNED = "returned_at"
+TURN, PATIENCE = "write_turn", "write_patience"
 
 Found = TypeVar("Found")
 Column = Callable[[Sequence[Any]], Iterable[Any]]
@@ -188,6 +191,7 @@ def prepare_engines(engines: Iterable[Engine], *, timeout: float) -> None:
 def _prepare_engine(engine: Engine, timeout: float) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        engine.update_execution_options(**{TURN: Lock(), PATIENCE: timeout})
     else:
         event.listen(engine, "do_connect", partial(_connect_patiently, timeout))
         event.listen(engine, "checkin", _note_return)
@@ -202,6 +206,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     # Pages are read in place, past a cache that holds 2 MB: a search reads thousands, strewn.
     connection.execute("PRAGMA mmap_size = 2000000000")
+    # Pages are moved out of the log 16 MB at a time: most of them are written to again and again.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
 def _connect_patiently(
@@ -265,6 +271,23 @@ def begin_write(conn: Connection) -> None:
             raw.execute("BEGIN IMMEDIATE")
     elif raw.pgconn.transaction_status == TransactionStatus.IDLE:
         raw.execute("BEGIN")
+
+
+@contextmanager
+def turn_to_write(engine: Engine) -> Iterator[None]:
+    """Wait in line for a statement that writes by itself.
+
+    SQLite has room for one writer, and has the others look again after longer and longer naps.
+    """
+    options = engine.get_execution_options()
+    turn: Lock | None = options.get(TURN)
+    # Whoever waits in vain goes on to be told so by SQLite, in its own words.
+    has_turn = turn is not None and turn.acquire(timeout=options[PATIENCE])
+    try:
+        yield
+    finally:
+        if turn is not None and has_turn:
+            turn.release()
 
 
 def begin_snapshot(conn: Connection) -> None:

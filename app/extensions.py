@@ -11,9 +11,13 @@ from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 
+from app.connections import Session
 from app.database import Model
 
-db = SQLAlchemy(model_class=Model, session_options={"autoflush": False, "expire_on_commit": False})
+db = SQLAlchemy(
+    model_class=Model,
+    session_options={"class_": Session, "autoflush": False, "expire_on_commit": False},
+)
 migrate = Migrate(render_as_batch=True)
 ma = Marshmallow()
 jwt = JWTManager()

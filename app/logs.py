@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from flask import Flask
 from pythonjsonlogger.orjson import OrjsonFormatter
 
@@ -23,16 +24,33 @@ class ForPrograms(OrjsonFormatter):
             rename_fields={"levelname": "level", "name": "logger"},
         )
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a request's line without a look at what else a line may have."""
+        told: dict[str, Any] | None = getattr(record, "told", None)
+        if told is None:
+            return super().format(record)
+        shared = {
+            "time": _time_of(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        return orjson.dumps(shared | told).decode()
+
     def add_fields(
         self,
         log_data: dict[str, Any],
         record: logging.LogRecord,
         message_dict: dict[str, Any],
     ) -> None:
-        log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat()
+        log_data["time"] = _time_of(record)
         super().add_fields(log_data, record, message_dict)
         if request_id := origin().request_id:
             log_data["request_id"] = request_id
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat()
 
 
 class ForPeople(logging.Formatter):
@@ -76,11 +94,12 @@ def log_request(answered: Answered) -> None:
         "queries": seen.queries,
         "user_id": seen.user_id,
         "ip_address": seen.ip_address,
+        "request_id": seen.request_id,
     }
     said = (method, path, answered.status)
     # Where the line was written is always here, and need not be looked for.
     line = REQUESTS.makeRecord(
-        REQUESTS.name, logging.INFO, __file__, 0, "%s %s %s", said, None, extra=told
+        REQUESTS.name, logging.INFO, __file__, 0, "%s %s %s", said, None, extra={"told": told}
     )
     REQUESTS.handle(line)
 

@@ -1,16 +1,16 @@
 """gunicorn's worker of threads, made to bear slow clients and to refuse in our own words."""
 
-import os
 import resource
+import select
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from queue import SimpleQueue
-from socket import MSG_DONTWAIT
+from socket import MSG_DONTWAIT, socket
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import orjson
 from flask import Flask
@@ -21,10 +21,16 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from app.errors import BadRequest, InternalError, Problem
 from app.http.body import BLOCK, UPLOADS, discard
+from app.http.envelope import new_id
 from app.http.headers import SECURITY
 
 # Each connection has a file, one more while it is waited for, and there are those of the worker.
 FILES = 4096
+# So many milliseconds a thread stays with a connection for its next request, which mostly comes at
+# once: to hand it back and take it up again costs more than most answers.
+LINGER = 50
+# An answer goes out in pieces of about this size; most are one.
+PIECE = 64 * 1024
 # What is longer waits in a file.
 KEPT_IN_MEMORY = 1024 * 1024 + 1
 
@@ -47,6 +53,46 @@ class Unreader(SocketUnreader):
         except TimeoutError:
             raise NoMoreData from None
         return data
+
+
+class Answer:
+    """A client's socket that an answer is written to: its head and its body go out together."""
+
+    def __init__(self, client: socket, patience: float) -> None:
+        self._client = client
+        self._patience = patience
+        self._written = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def sendall(self, data: bytes) -> None:
+        self._written += data
+        if len(self._written) >= PIECE:
+            self.flush()
+
+    def sendfile(self, *args: Any, **kwargs: Any) -> int:
+        self.flush()
+        self._client.settimeout(self._patience)
+        return self._client.sendfile(*args, **kwargs)
+
+    def flush(self) -> None:
+        """Send what was written. Raises TimeoutError where the client does not take it."""
+        data, self._written = self._written, bytearray()
+        sent = 0
+        with suppress(BlockingIOError):  # mostly there is room
+            sent = self._client.send(data, MSG_DONTWAIT)
+        if sent < len(data):
+            self._client.settimeout(self._patience)
+            self._client.sendall(memoryview(data)[sent:])
+
+
+class Asked(NamedTuple):
+    """A connection, as far as one request goes."""
+
+    sock: Answer
+    client: Any
+    server: Any
 
 
 class Worker(ThreadWorker):
@@ -102,6 +148,9 @@ class Worker(ThreadWorker):
             conn.parser.unreader = Unreader(conn.sock)
         conn.parser.unreader.deadline = time.monotonic() + self.patience
         kept = super().handle(conn)
+        while kept is True and self.alive and _goes_on(conn):
+            conn.parser.unreader.deadline = time.monotonic() + self.patience
+            kept = super().handle(conn)
         if not kept:
             # Here, for it may take a while, and the thread that gunicorn does it in also accepts.
             util.close_graceful(conn.sock)
@@ -109,9 +158,10 @@ class Worker(ThreadWorker):
         return kept
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        conn.sock.settimeout(self.patience)
+        answer = Answer(conn.sock, self.patience)
         try:
-            kept: bool = super().handle_request(req, conn)
+            kept: bool = super().handle_request(req, Asked(answer, conn.client, conn.server))
+            answer.flush()
         except TimeoutError:
             self.log.debug("A client did not read its answer.")
             return False
@@ -136,6 +186,15 @@ def _copy(body: IO[bytes], file: IO[bytes], most: int) -> None:
     file.seek(0)
 
 
+def _goes_on(conn: Any) -> bool:
+    """Tell whether the next request is there, or comes within LINGER."""
+    if conn.parser.unreader.buf.getvalue():
+        return True
+    poller = select.poll()
+    poller.register(conn.sock, select.POLLIN)
+    return bool(poller.poll(LINGER))
+
+
 def _is_closed(*, graceful: bool = False) -> None:
     """Close a connection that is closed."""
 
@@ -156,7 +215,7 @@ def _problem(status: HTTPStatus) -> bytes:
     detail = f"The server can't take this request: {status.phrase}."
     server_fault = status == HTTPStatus.INTERNAL_SERVER_ERROR
     problem: Problem = InternalError() if server_fault else BadRequest(detail)
-    request_id = os.urandom(16).hex()
+    request_id = new_id()
     body = orjson.dumps(problem.body() | {"status": status, "request_id": request_id})
     headers = {
         "Content-Type": "application/problem+json",

@@ -4,25 +4,33 @@ What SQLAlchemy does for each execution takes several times as long as SQLite do
 docs/decisions/0011-fast-path.md has the figures.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Dialect, Engine, Select, bindparam, insert
+from sqlalchemy import Connection, Dialect, Engine, Select, bindparam, insert, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
-from app.database import Column, Model, begin_write, shown_column, stored_column
+from app import connections
+from app.database import (
+    Column,
+    Model,
+    begin_write,
+    shown_column,
+    stored_column,
+    turn_to_write,
+)
 from app.extensions import db
 from app.origin import origin
 
 Values = Mapping[str, Any]
 Rows = Sequence[Sequence[Any]]
 Process = Callable[[Any], Any]
+Returning = Select[*tuple[Any, ...]] | ReturningInsert[Any] | ReturningUpdate[Any]
 Run = Callable[[Engine, str, Any], Rows]
 
 # What each statement is run through, where something is to know of all of them.
@@ -82,14 +90,13 @@ class _Statement:
     With ``shown``, values come as they go out in JSON, which mostly is as the driver gives them.
     """
 
-    def __init__(
-        self, statement: Select[*tuple[Any, ...]] | ReturningInsert[Any], *, shown: bool
-    ) -> None:
+    def __init__(self, statement: Returning, *, shown: bool) -> None:
         self._statement = statement
         self._shown = shown
         self._compiled: dict[str, Compiled] = {}
 
-    def _run(self, values: Values, run: Run) -> Rows:
+    def run(self, values: Values, run: Run) -> Rows:
+        """Return the rows that ``run`` gets for the statement."""
         engine = db.engine
         name = engine.dialect.name
         compiled = self._compiled.get(name)
@@ -138,7 +145,7 @@ class Query(_Statement):
 
     def all(self, values: Values) -> Rows:
         """Return every row."""
-        return self._run(values, fetch)
+        return self.run(values, fetch)
 
 
 class Insertion(_Statement):
@@ -154,22 +161,86 @@ class Insertion(_Statement):
         super().__init__(insert(table).values(given).returning(*columns), shown=shown)
 
     def one(self, values: Values) -> Sequence[Any]:
-        """Add the row to the transaction at hand, and return it."""
-        [row] = self._run(values, write)
+        """Add the row, in the transaction at hand or by itself, and return it."""
+        [row] = self.run(values, write)
         return row
 
 
+class Alteration:
+    """UPDATEs of one row, as it was at some version, which move that on; they return ``columns``.
+
+    A statement names the columns that change and no others, so that indexes of others stay.
+    """
+
+    def __init__(self, model: type[Any], columns: Sequence[Any], *, shown: bool = False) -> None:
+        self._model = model
+        self._columns = columns
+        self._shown = shown
+        self._by_names: dict[frozenset[str], _Statement] = {}
+
+    def one(self, row_id: int, version: int, values: Values) -> Sequence[Any] | None:
+        """Change the row, in the transaction at hand or by itself, and return it.
+
+        None where there is no such row at that version.
+        """
+        names = frozenset(values)
+        statement = self._by_names.get(names)
+        if statement is None:
+            statement = self._by_names[names] = self._of(names)
+        rows = statement.run({**values, "old_id": row_id, "old_version": version}, write)
+        return rows[0] if rows else None
+
+    def _of(self, names: Iterable[str]) -> _Statement:
+        table = self._model.metadata.tables[self._model.__tablename__]
+        changed = {name: bindparam(name, type_=table.c[name].type) for name in sorted(names)}
+        statement = (
+            update(table)
+            .values({**changed, "version": table.c.version + 1})
+            .where(table.c.id == bindparam("old_id"), table.c.version == bindparam("old_version"))
+            .returning(*self._columns)
+        )
+        return _Statement(statement, shown=self._shown)
+
+
 def fetch(engine: Engine, text: str, parameters: Any) -> Rows:
-    """Read, by any connection."""
-    with _connection(engine, text) as connection:
-        return execute(engine, connection, text, parameters)
+    """Read, in the transaction at hand, which sees its own writes, or by itself."""
+    transaction = _transaction()
+    if transaction is not None:
+        return execute(engine, transaction.connection, text, parameters)
+    return _by_itself(engine, text, parameters)
 
 
 def write(engine: Engine, text: str, parameters: Any) -> Rows:
-    """Write, in the transaction at hand."""
-    connection = db.session.connection()
-    begin_write(connection)
-    return execute(engine, connection.connection, text, parameters)
+    """Write, in the transaction at hand, or by itself: a statement is all or nothing."""
+    transaction = _transaction()
+    if transaction is not None:
+        begin_write(transaction)
+        return execute(engine, transaction.connection, text, parameters)
+    with turn_to_write(engine):
+        return _by_itself(engine, text, parameters)
+
+
+def _transaction() -> Connection | None:
+    """Return the connection of the session's transaction, where one is under way."""
+    if db.session.registry.has() and db.session().in_transaction():
+        return db.session.connection()
+    return None
+
+
+def _by_itself(engine: Engine, text: str, parameters: Any) -> Rows:
+    try:
+        connection = connections.take(engine)
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise _in_our_words(error, engine, text, lost=False) from error
+    try:
+        return execute(engine, connection, text, parameters)
+    except DBAPIError:
+        # After a write that breaks a foreign key, SQLite shows the connection the past once more.
+        if engine.dialect.name == "sqlite":
+            connection.invalidate()
+        raise
+    finally:
+        connections.leave(connection)
 
 
 def execute(engine: Engine, connection: PoolProxiedConnection, text: str, parameters: Any) -> Rows:
@@ -185,22 +256,6 @@ def execute(engine: Engine, connection: PoolProxiedConnection, text: str, parame
         raise _in_our_words(error, engine, text, lost=lost) from error
     finally:
         cursor.close()
-
-
-@contextmanager
-def _connection(engine: Engine, text: str) -> Iterator[PoolProxiedConnection]:
-    """Give the connection of the transaction under way, which sees its writes, or else any."""
-    if db.session.registry.has() and db.session().in_transaction():
-        yield db.session.connection().connection
-        return
-    try:
-        connection = engine.raw_connection()
-    except engine.dialect.loaded_dbapi.Error as error:
-        raise _in_our_words(error, engine, text, lost=False) from error
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def _in_our_words(error: Exception, engine: Engine, text: str, *, lost: bool) -> BaseException:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from sqlalchemy import Table, bindparam, delete, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.database import begin_snapshot
+from app.database import begin_snapshot, begin_write
 from app.extensions import db
 
 # How many rows are deleted in one transaction, and how many seconds are between two.
@@ -29,8 +29,11 @@ def commit(result: Any = None) -> Any:
     """Commit, as the last act of a service, and return what the service gives.
 
     Whoever asked for it with ``before_commit`` is told the result first, in the same transaction;
-    whoever asked with ``after_commit`` is called when it is over.
+    whoever asked with ``after_commit`` is called when it is over. Where there is no transaction,
+    because each statement was one by itself, there is nothing to do.
     """
+    if not db.session.registry.has():
+        return result
     db.session.flush()
     for listener in db.session.info.pop(_LISTENERS, []):
         listener(result)
@@ -38,6 +41,11 @@ def commit(result: Any = None) -> Any:
     for follower in db.session.info.pop(_FOLLOWERS, []):
         follower()
     return result
+
+
+def begin() -> None:
+    """Begin the transaction of what is written together, up to the commit."""
+    begin_write(db.session.connection())
 
 
 def before_commit(listener: Callable[[Any], None]) -> None:

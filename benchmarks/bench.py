@@ -11,8 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +43,7 @@ class Field:
         self.turned_off = servers.keys() - {"ours", "hello"} if database == "postgresql" else set()
         for name in self.turned_off:
             servers[name].kill()
+        self._turned_on: str | None = None
         self._callers: dict[str, list[Caller]] = {}
         self._logged_in: dict[str, float] = {}
 
@@ -54,17 +54,14 @@ class Field:
             self._logged_in[name] = time.monotonic()
         return self._callers[name]
 
-    @contextmanager
-    def on(self, name: str) -> Iterator[None]:
-        """Have a server run for a while."""
-        if name not in self.turned_off:
-            yield
+    def turn_on(self, name: str) -> None:
+        """Have a server run, instead of the last that is not to run beside others."""
+        if name not in self.turned_off or name == self._turned_on:
             return
+        if self._turned_on is not None:
+            self.servers[self._turned_on].kill()
         self.servers[name].start()
-        try:
-            yield
-        finally:
-            self.servers[name].kill()
+        self._turned_on = name
 
     def _log_in(self, name: str) -> list[Caller]:
         """Log in at a server that runs."""
@@ -87,23 +84,23 @@ class Field:
 
     def require_walls(self, name: str) -> None:
         """See that a server asks for a token and keeps accounts apart."""
-        with self.on(name):
-            first, second, *_ = self.callers(name)
-            sent = Sent("GET", f"{API}/tasks/{second.tasks[0]}")
-            for status, token in ((401, None), (404, first.token), (200, second.token)):
-                told, _, body = exchange(first.port, sent.raw(token))
-                if told != status:
-                    raise SystemExit(f"{name} answered {told} instead of {status}: {body}")
+        self.turn_on(name)
+        first, second, *_ = self.callers(name)
+        sent = Sent("GET", f"{API}/tasks/{second.tasks[0]}")
+        for status, token in ((401, None), (404, first.token), (200, second.token)):
+            told, _, body = exchange(first.port, sent.raw(token))
+            if told != status:
+                raise SystemExit(f"{name} answered {told} instead of {status}: {body}")
 
     def measure(self, name: str, operation: str, number: int, seconds: float) -> Sample:
         """Drive one server, which is warmed up before."""
         act = HELLO if name == "hello" else OPERATIONS[operation]
-        with self.on(name):
-            requests = self._requests(name, operation, act, number)
-            pid, port = self.servers[name].process.pid, self.servers[name].port
-            drive.measured(pid, port, requests, min(1, seconds / 3), patiently=True)
-            patiently = operation in PATIENTLY and name != "hello"
-            return drive.measured(pid, port, requests, seconds, patiently=patiently)
+        self.turn_on(name)
+        requests = self._requests(name, operation, act, number)
+        pid, port = self.servers[name].process.pid, self.servers[name].port
+        drive.measured(pid, port, requests, min(1, seconds / 3), patiently=True)
+        patiently = operation in PATIENTLY and name != "hello"
+        return drive.measured(pid, port, requests, seconds, patiently=patiently)
 
     def _requests(
         self, name: str, operation: str, act: Operation, number: int
@@ -119,14 +116,31 @@ class Field:
 def rounds(
     field: Field, operations: Sequence[str], count: int, seconds: float
 ) -> Iterator[tuple[str, int, str, Sample]]:
-    """Measure operation by operation, round by round, each server in turn, another one first."""
-    for operation in operations:
-        only = OPERATIONS[operation].only
-        names = [name for name in field.servers if not only or name in only]
-        for number in range(count):
-            first = number % len(names)
-            for name in [*names[first:], *names[:first]]:
-                yield operation, number, name, field.measure(name, operation, number, seconds)
+    """Measure operation by operation, round by round, each server in turn, another one first.
+
+    A single round is one look at each server: it does all of its operations, one after another.
+    """
+    turns = [
+        (operation, number, name)
+        for operation in operations
+        for number in range(count)
+        for name in _in_turn(_measured_with(operation, field.servers), number)
+    ]
+    if count == 1:
+        order = list(field.servers)
+        turns.sort(key=lambda turn: order.index(turn[2]))
+    for operation, number, name in turns:
+        yield operation, number, name, field.measure(name, operation, number, seconds)
+
+
+def _measured_with(operation: str, names: Iterable[str]) -> list[str]:
+    only = OPERATIONS[operation].only
+    return [name for name in names if not only or name in only]
+
+
+def _in_turn(names: Sequence[str], number: int) -> list[str]:
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
 
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:

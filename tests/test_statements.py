@@ -2,12 +2,13 @@
 
 import pytest
 from sqlalchemy import Integer, bindparam, func, insert, literal, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from app.extensions import db
 from app.origin import Origin, coming_from
 from app.statements import Query
 from app.tasks.models import Task
+from app.tasks.services import CREATE
 from app.transactions import snapshot
 from tests.factories import TaskRow
 
@@ -106,6 +107,18 @@ def test_what_the_database_refuses_is_raised_as_sqlalchemy_does(context):
     assert type(found.value) in {OperationalError, ProgrammingError}
     assert not found.value.connection_invalidated
     assert COUNT.all({}) == [(3,)]
+
+
+def test_a_connection_on_which_a_write_failed_shows_what_others_wrote_since(app, context, alice):
+    nobodys = TaskRow(created_by=alice.id + 1000)
+    pool = db.engine.pool
+    for written in range(1, pool.size() + 1):
+        with pytest.raises(IntegrityError):
+            CREATE.one(nobodys)
+        with app.app_context():
+            db.session.execute(insert(Task), [TaskRow(created_by=alice.id)])
+            db.session.commit()
+        assert COUNT.all({}) == [(3 + written,)]
 
 
 def test_a_value_of_a_person_is_in_no_error(context):

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, current_app, request
 from marshmallow import Schema
+from werkzeug.datastructures import Headers
 
 from app.errors import NotAcceptable
 from app.http.conditional import not_modified, tag_of
@@ -19,6 +20,19 @@ JSON = "application/json"
 NO_STORE = {"Cache-Control": "no-store"}
 
 
+class Answer(Response):
+    """Leaves our own addresses as they are: to encode them once more costs as much as a query."""
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        location = self.headers.get("Location")
+        if location is None or not location.isascii():
+            return super().get_wsgi_headers(environ)
+        del self.headers["Location"]
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"] = location
+        return headers
+
+
 class Text(NamedTuple):
     """What is told of a resource or a page: its body, its entity tag, and what leads on."""
 
@@ -29,7 +43,7 @@ class Text(NamedTuple):
 
 def require_acceptable(media_type: str = JSON) -> None:
     """Raise NotAcceptable where ``Accept`` rules out what the answer is."""
-    accept = request.headers.get("Accept")
+    accept = request.environ.get("HTTP_ACCEPT")
     if not accept or accept == "*/*":
         return
     ranges = request.accept_mimetypes
@@ -72,7 +86,7 @@ def tell(text: Text, status: int = 200) -> Response:
     """Answer with a text, or that the client has it."""
     if text.tag is not None and not_modified(text.tag):
         return unchanged(text.tag)
-    response = Response(text.body, status, content_type=JSON)
+    response = Answer(text.body, status, content_type=JSON)
     if text.tag is not None:
         response.headers["ETag"] = text.tag
     if text.link is not None:

@@ -37,12 +37,13 @@ def if_match() -> Versions:
 
 def not_modified(tag: str) -> bool:
     """Tell whether the client already has what ``tag`` names; compared weakly."""
-    if request.method not in {"GET", "HEAD"}:
+    held = request.environ.get("HTTP_IF_NONE_MATCH")
+    if held is None or request.method not in {"GET", "HEAD"}:
         return False
-    return request.headers.get("If-None-Match", "").strip() == "*" or is_held(tag)
+    return held.strip() == "*" or is_held(tag)
 
 
 def is_held(tag: str) -> bool:
     """Tell whether the client names ``tag`` itself as what it has, not whatever there is."""
-    held = request.headers.get("If-None-Match")
+    held = request.environ.get("HTTP_IF_NONE_MATCH")
     return held is not None and tag in re.findall(r'"[^"]*"', held)

@@ -20,8 +20,8 @@ from app.http.output import OutputSchema
 from app.http.pages import Page
 from app.http.promises import View
 
-# Each process remembers so many answers of at most so many bytes: 16 MiB.
-MOST = 128
+# So many bytes each process remembers, and no answer that is longer than so many.
+MOST = 16 * 1024 * 1024
 LARGEST = 128 * 1024
 
 State = tuple[int | str, ...]
@@ -72,4 +72,5 @@ def _remember(name: str, value: Any) -> Text:
 
 
 def init_app(app: Flask) -> None:
-    cache.init_app(app, {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": MOST})
+    options = {"most": MOST}
+    cache.init_app(app, {"CACHE_TYPE": "app.http.memory.Memory", "CACHE_OPTIONS": options})

@@ -109,7 +109,7 @@ def _create(actor: Actor, operations: Sequence[Operation], now: datetime) -> Non
 
 def _update(actor: Actor, operations: Sequence[Operation], now: datetime) -> None:
     changed = [(operation.task, operation.body) for operation in operations if operation.task]
-    zones = owner_zones(actor, [task for task, _ in changed])
+    zones = owner_zones(actor, {task.created_by for task, _ in changed})
     rows = []
     for task, body in changed:
         task.apply(body, now, owner_zone=zones[task.created_by])

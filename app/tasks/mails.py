@@ -35,9 +35,14 @@ class Told(NamedTuple):
     link: str
 
 
+def confirms(actor: Actor) -> bool:
+    """Tell whether what an actor creates is confirmed to it."""
+    return actor.notified_on_create and can_send()
+
+
 def confirm(actor: Actor, task_ids: Sequence[int]) -> None:
     """Mail whoever asked for that what it creates in the transaction at hand: one mail for all."""
-    if actor.notified_on_create and can_send():
+    if confirms(actor):
         enqueue(TaskMail.tasks_created, task_ids=task_ids)
 
 

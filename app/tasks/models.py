@@ -116,36 +116,70 @@ class Task(Model):
 
     def require_version(self, versions: Collection[int] | None) -> None:
         """Raise StaleVersion unless this is one of ``versions``; None stands for any."""
-        if versions is not None and self.version not in versions:
-            raise StaleVersion(self.version)
+        require_version(self.version, versions)
 
     def apply(self, changes: Mapping[str, Any], now: datetime, *, owner_zone: str) -> None:
         """Take on ``changes``, and what follows from them; days are those of ``owner_zone``."""
-        changed = {key: value for key, value in changes.items() if getattr(self, key) != value}
-        if not changed:
-            return
-        before = self._moment(owner_zone)
-        for key, value in changed.items():
-            setattr(self, key, value)
-        if changed.get("due_at"):
-            self.due_date = None
-        elif changed.get("due_date"):
-            self.due_at = None
-        if "status" in changed:
-            self.completed_at = now if self.status == Status.completed else None
-        self.title_key = self.title.casefold()
-        if {"title", "description"} & changed.keys():
-            self.search_words = stored_words(self.created_by, self.title, self.description)
-        self.due_key = due_key(self.due_date, self.due_at)
-        # One that was reminded of is so again only where its moment has moved.
-        if (moment := self._moment(owner_zone)) != before:
-            self.remind_at = if_ahead(moment, now)
-        self.updated_at = now
+        before = {name: getattr(self, name) for name in DECIDING}
+        for name, value in changed_values(before, changes, now, owner_zone=owner_zone).items():
+            setattr(self, name, value)
 
-    def _moment(self, owner_zone: str) -> datetime | None:
-        if self.status in CLOSED:
-            return None
-        return due_moment(self.due_date, self.due_at, self.time_zone or owner_zone)
+
+# What a client says of a task, and whose it is: all else follows.
+DECIDING = (
+    "title",
+    "description",
+    "status",
+    "priority",
+    "due_date",
+    "due_at",
+    "time_zone",
+    "position",
+    "created_by",
+)
+
+
+def require_version(version: int, versions: Collection[int] | None) -> None:
+    """Raise StaleVersion unless a task's version is one of ``versions``; None stands for any."""
+    if versions is not None and version not in versions:
+        raise StaleVersion(version)
+
+
+def changed_values(
+    before: Mapping[str, Any], changes: Mapping[str, Any], now: datetime, *, owner_zone: str
+) -> dict[str, Any]:
+    """Return the columns that ``changes`` move, and those that follow them: none if it is so yet.
+
+    A day without a zone is one of ``owner_zone``.
+    """
+    changed = {name: value for name, value in changes.items() if before[name] != value}
+    if not changed:
+        return {}
+    if changed.get("due_at"):
+        changed["due_date"] = None
+    elif changed.get("due_date"):
+        changed["due_at"] = None
+    after = {**before, **changed}
+    if "title" in changed:
+        changed["title_key"] = after["title"].casefold()
+    if "title" in changed or "description" in changed:
+        changed["search_words"] = stored_words(
+            after["created_by"], after["title"], after["description"]
+        )
+    if "due_date" in changed or "due_at" in changed:
+        changed["due_key"] = due_key(after["due_date"], after["due_at"])
+    if "status" in changed:
+        changed["completed_at"] = now if after["status"] == Status.completed else None
+    # One that was reminded of is so again only where its moment has moved.
+    if (moment := _moment(after, owner_zone)) != _moment(before, owner_zone):
+        changed["remind_at"] = if_ahead(moment, now)
+    return changed | {"updated_at": now}
+
+
+def _moment(task: Mapping[str, Any], owner_zone: str) -> datetime | None:
+    if task["status"] in CLOSED:
+        return None
+    return due_moment(task["due_date"], task["due_at"], task["time_zone"] or owner_zone)
 
 
 def task_values(now: datetime, *, owner_zone: str, **said: Any) -> dict[str, Any]:

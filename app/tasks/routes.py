@@ -15,7 +15,6 @@ from app.http.remembering import remembered
 from app.tasks import policy, services
 from app.tasks.batch import run_batch
 from app.tasks.guard import hides_task
-from app.tasks.models import Task
 from app.tasks.operations import Operation
 from app.tasks.schemas import (
     BATCH,
@@ -78,7 +77,7 @@ def read_task(actor: Actor, task_id: int) -> Row:
 @hides_task
 @blueprint.arguments(REPLACE_TASK)
 @blueprint.response(200, TASK)
-def replace_task(actor: Actor, task: dict[str, Any], task_id: int) -> Task:
+def replace_task(actor: Actor, task: dict[str, Any], task_id: int) -> Row:
     """Replace what a client may say of a task; what is left out takes its default."""
     return services.change_task(actor, task_id, task, versions=if_match())
 
@@ -88,7 +87,7 @@ def replace_task(actor: Actor, task: dict[str, Any], task_id: int) -> Task:
 @hides_task
 @blueprint.arguments(CHANGE_TASK)
 @blueprint.response(200, TASK)
-def change_task(actor: Actor, changes: dict[str, Any], task_id: int) -> Task:
+def change_task(actor: Actor, changes: dict[str, Any], task_id: int) -> Row:
     """Change some fields of a task."""
     return services.change_task(actor, task_id, changes, versions=if_match())
 
@@ -98,7 +97,7 @@ def change_task(actor: Actor, changes: dict[str, Any], task_id: int) -> Task:
 @hides_task
 @blueprint.arguments(CHANGE_STATUS)
 @blueprint.response(200, TASK)
-def change_status(actor: Actor, change: dict[str, str], task_id: int) -> Task:
+def change_status(actor: Actor, change: dict[str, str], task_id: int) -> Row:
     """Start, complete, cancel or reopen a task."""
     return services.change_task(actor, task_id, change, versions=if_match())
 

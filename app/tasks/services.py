@@ -1,6 +1,7 @@
 """The rules of tasks."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -15,18 +16,20 @@ from app.extensions import db
 from app.http.conditional import Versions
 from app.http.output import Row
 from app.http.pages import Page
-from app.statements import Insertion, Query
+from app.statements import Alteration, Insertion, Query
 from app.tasks import mails, policy, positions
 from app.tasks.listing import TASKS, filter_values
-from app.tasks.models import Task, task_values
+from app.tasks.models import DECIDING, Task, changed_values, require_version, task_values
 from app.tasks.schemas import TASK
 from app.tasks.search import listed_words
-from app.transactions import commit
+from app.transactions import begin, commit
 
 _one = (Task.id == bindparam("task_id"), policy.VISIBLE)
 READ = Query(select(*TASK.columns).where(*_one), shown=True)
 LOCK = select(Task).where(*_one).with_for_update().execution_options(locks_rows=True)
+JUDGE = Query(select(Task.version, *(getattr(Task, name) for name in DECIDING)).where(*_one))
 CREATE = Insertion(Task, TASK.columns, shown=True)
+CHANGE = Alteration(Task, TASK.columns, shown=True)
 LAST_POSITION = Query(
     select(func.max(Task.position)).where(Task.created_by == bindparam("actor_id"))
 )
@@ -71,6 +74,8 @@ def read_task(actor: Actor, task_id: int) -> Row:
 
 def create_task(actor: Actor, **said: Any) -> Row:
     """Create a task of the actor's; without a position it goes last."""
+    if mails.confirms(actor):
+        begin()
     [values] = new_rows(actor.id, actor.time_zone, [said], clock.now())
     task = TASK.from_row(CREATE.one(values))
     mails.confirm(actor, [task["id"]])
@@ -108,16 +113,22 @@ def count_tasks(owner_id: int) -> int:
 
 def change_task(
     actor: Actor, task_id: int, changes: Mapping[str, Any], *, versions: Versions
-) -> Task:
+) -> Row:
     """Apply ``changes`` to one task that the actor may see.
 
     Raises NotFound, or StaleVersion when the task is at none of ``versions``.
     """
-    task = _lock(actor, task_id)
-    task.require_version(versions)
-    zones = owner_zones(actor, [task])
-    task.apply(changes, clock.now(), owner_zone=zones[task.created_by])
-    return commit(task)
+    row = None
+    # Who comes between the look and the change has it looked at, and judged, once more.
+    while row is None:
+        version, before = _judged(actor, task_id, versions)
+        zones = owner_zones(actor, {before["created_by"]})
+        owner_zone = zones[before["created_by"]]
+        values = changed_values(before, changes, clock.now(), owner_zone=owner_zone)
+        if not values:
+            return commit(read_task(actor, task_id))
+        row = CHANGE.one(task_id, version, values)
+    return commit(TASK.from_row(row))
 
 
 def delete_task(actor: Actor, task_id: int, *, versions: Versions) -> None:
@@ -132,10 +143,23 @@ def delete_task(actor: Actor, task_id: int, *, versions: Versions) -> None:
     commit()
 
 
-def owner_zones(actor: Actor, tasks: Iterable[Task]) -> Mapping[int, str]:
-    """Return the time zone of each account that these tasks belong to."""
+def _judged(actor: Actor, task_id: int, versions: Versions) -> tuple[int, dict[str, Any]]:
+    """Return the version of a task, and what it is.
+
+    Raises NotFound, or StaleVersion when the task is at none of ``versions``.
+    """
+    found = JUDGE.first({"task_id": task_id, **policy.visible_to(actor)})
+    if found is None:
+        raise NotFound
+    version, *values = found
+    require_version(version, versions)
+    return version, dict(zip(DECIDING, values, strict=True))
+
+
+def owner_zones(actor: Actor, owner_ids: AbstractSet[int]) -> Mapping[int, str]:
+    """Return the time zone of each of these accounts."""
     zones = {actor.id: actor.time_zone}
-    if others := {task.created_by for task in tasks} - zones.keys():
+    if others := owner_ids - zones.keys():
         found = db.session.execute(select(User.id, User.time_zone).where(User.id.in_(others)))
         zones |= {owner.id: owner.time_zone for owner in found}
     return zones

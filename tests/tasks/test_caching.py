@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import time_machine
+from cachetools import LRUCache
 from flask import Flask
 from sqlalchemy import insert, text
 
@@ -339,7 +340,7 @@ def test_no_read_is_older_than_a_write_that_was_answered_before_it(app, alice, w
 
 
 def remembered():
-    return cache.cache._cache
+    return cache.cache.texts
 
 
 def test_a_process_remembers_no_more_than_it_has_room_for(app, alice, monkeypatch):
@@ -347,15 +348,21 @@ def test_a_process_remembers_no_more_than_it_has_room_for(app, alice, monkeypatc
     alice.task("Small")
     with app.app_context():
         cache.clear()
-        for number in range(1, 201):
+        monkeypatch.setattr(cache.cache, "texts", LRUCache(20_000, cache.cache.texts.getsizeof))
+        for number in range(1, 51):
             alice.get(f"/tasks?limit={number}")
-            assert len(remembered()) <= remembering.MOST + 1
-        assert len(remembered()) >= remembering.MOST
+            assert sum(len(text.body) for text in remembered().values()) <= 20_000
+        assert 10 < len(remembered()) < 40
+        with statements_of(app) as seen:
+            alice.get("/tasks?limit=50")
+            assert len(seen) == 1
+            alice.get("/tasks?limit=1")
+            assert len(seen) == 3
         cache.clear()
     alice.task("Large", description="x" * 2000)
     with app.app_context():
         first = alice.get("/tasks")
         assert len(first.data) > 2000
-        assert remembered() == {}
+        assert not remembered()
         assert alice.get("/tasks").data == first.data
     assert alice.get("/tasks", headers=held(first)).status_code == 304

@@ -14,6 +14,8 @@ from app.http import searching
 from app.tasks.search import (
     LONGEST_SIGNS,
     LONGEST_WORD,
+    _words_of_any,
+    _words_of_ascii,
     fts5_query,
     listed_words,
     pattern,
@@ -320,6 +322,11 @@ def test_a_search_runs_three_statements_or_four(alice, monkeypatch, statements, 
         "row by row": 4,
         "row by row, then from the index": 4,
     }
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_text_of_ascii_is_cut_as_any_text_is(asked):
+    assert _words_of_ascii(asked) == _words_of_any(asked)
 
 
 @given(TEXTS)

@@ -1,0 +1,101 @@
+"""A request has one connection, whatever it asks, and gives it back."""
+
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event, text
+
+from app import connections
+from app.extensions import db
+from app.tasks import services
+from tests.problems import assert_problem
+
+
+@contextmanager
+def taken_of(app):
+    """Collect how many connections are out, each time that one is taken from the pool."""
+    with app.app_context():
+        engine = db.engine
+    out = []
+
+    def taken(*_):
+        out.append(engine.pool.checkedout())
+
+    event.listen(engine, "checkout", taken)
+    try:
+        yield out
+    finally:
+        event.remove(engine, "checkout", taken)
+    assert engine.pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/tasks?q=milk", "/auth/sessions"])
+def test_a_read_takes_one_connection(app, alice, path):
+    task = alice.task("Milk")
+    with taken_of(app) as out:
+        assert alice.get(path.format(**task)).status_code == 200
+    assert out == [1]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_change_takes_one_connection(app, alice, method):
+    task = alice.task("Milk")
+    with taken_of(app) as out:
+        body = {"title": "Bread", "status": "pending"}
+        assert alice.call(method, f"/tasks/{task['id']}", json=body).json["title"] == "Bread"
+    assert out == [1]
+
+
+def test_a_transaction_takes_over_the_connection_of_the_request(app, alice):
+    task = alice.task("Milk")
+    with taken_of(app) as out:
+        assert alice.delete(f"/tasks/{task['id']}").status_code == 204
+        keyed = alice.post("/tasks", {"title": "Bread"}, headers={"Idempotency-Key": "k"})
+        assert keyed.status_code == 201
+    assert set(out) == {1}
+
+
+def test_a_request_that_fails_gives_its_connection_back(app, alice, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError
+
+    task = alice.task("Milk")
+    monkeypatch.setattr(services, "require_version", fail)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    with taken_of(app) as out:
+        answer = alice.patch(f"/tasks/{task['id']}", {"title": "Bread"})
+        assert_problem(answer, 500, "internal_error")
+    assert out == [1]
+
+
+def test_outside_a_request_a_connection_goes_back_at_once(app, alice):
+    with app.app_context(), taken_of(app) as out:
+        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_is_admin": 0})
+        assert db.engine.pool.checkedout() == 0
+        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_is_admin": 0})
+    assert out == [1, 1]
+
+
+def test_a_connection_that_was_lost_is_not_shared_on(app):
+    with app.app_context():
+        place = connections.share()
+        first = connections.take(db.engine)
+        connections.leave(first)
+        assert connections.take(db.engine) is first
+        first.invalidate()
+        second = connections.take(db.engine)
+        assert second is not first
+        assert second.cursor().execute("SELECT 1").fetchall() == [(1,)]
+        connections.end_sharing(place)
+        assert db.engine.pool.checkedout() == 0
+
+
+def test_the_session_is_given_no_second_connection(app):
+    with app.app_context():
+        place = connections.share()
+        connections.leave(connections.take(db.engine))
+        assert db.session.execute(text("SELECT 1")).all() == [(1,)]
+        assert place.connection is None
+        assert db.engine.pool.checkedout() == 1
+        db.session.rollback()
+        connections.end_sharing(place)
