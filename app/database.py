@@ -3,12 +3,11 @@
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
-from threading import Lock
 from typing import Any, TypeVar
 
 import psycopg
@@ -40,12 +39,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.origin import origin
+from app.turns import Line
 
 BIGGEST_ID = 2**63 - 1
 # So long after its last use, a connection may have been lost unnoticed: no server restarts sooner.
 IDLE_SECONDS = 0.1
 RETURNED = "returned_at"
-TURN, PATIENCE = "write_turn", "write_patience"
+LINE = "line_of_writers"
 
 Found = TypeVar("Found")
 Column = Callable[[Sequence[Any]], Iterable[Any]]
@@ -191,7 +191,9 @@ def prepare_engines(engines: Iterable[Engine], *, timeout: float) -> None:
 def _prepare_engine(engine: Engine, timeout: float) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        engine.update_execution_options(**{TURN: Lock(), PATIENCE: timeout})
+        path = engine.url.database
+        if path and path != ":memory:":
+            engine.update_execution_options(**{LINE: Line(path, timeout)})
     else:
         event.listen(engine, "do_connect", partial(_connect_patiently, timeout))
         event.listen(engine, "checkin", _note_return)
@@ -273,21 +275,10 @@ def begin_write(conn: Connection) -> None:
         raw.execute("BEGIN")
 
 
-@contextmanager
-def turn_to_write(engine: Engine) -> Iterator[None]:
-    """Wait in line for a statement that writes by itself.
-
-    SQLite has room for one writer, and has the others look again after longer and longer naps.
-    """
-    options = engine.get_execution_options()
-    turn: Lock | None = options.get(TURN)
-    # Whoever waits in vain goes on to be told so by SQLite, in its own words.
-    has_turn = turn is not None and turn.acquire(timeout=options[PATIENCE])
-    try:
-        yield
-    finally:
-        if turn is not None and has_turn:
-            turn.release()
+def turn_to_write(engine: Engine) -> AbstractContextManager[None]:
+    """Wait for one's turn with a statement that writes by itself, where there is room for one."""
+    line: Line | None = engine.get_execution_options().get(LINE)
+    return nullcontext() if line is None else line.turn()
 
 
 def begin_snapshot(conn: Connection) -> None:

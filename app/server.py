@@ -128,18 +128,24 @@ class Worker(ThreadWorker):
         """Have the application answer a body that was read before; what is too much goes after."""
         body = environ["wsgi.input"]
         told = int(environ.get("CONTENT_LENGTH") or 0)
+        if not told and "HTTP_TRANSFER_ENCODING" not in environ:
+            return self._answer(environ, start_response)
         is_upload = environ["PATH_INFO"].rstrip("/") == UPLOADS
         longest = self.longest_upload if is_upload else self.longest
         with SpooledTemporaryFile(KEPT_IN_MEMORY) as read:
             if told <= longest:
                 _copy(body, read, longest + 1)
             environ["wsgi.input"] = read
-            self.turns.get()
-            try:
-                answer: Iterable[bytes] = self.application(environ, start_response)
-            finally:
-                self.turns.put(None)
+            answer = self._answer(environ, start_response)
         discard(body)
+        return answer
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self.turns.get()
+        try:
+            answer: Iterable[bytes] = self.application(environ, start_response)
+        finally:
+            self.turns.put(None)
         return answer
 
     def handle(self, conn: Any) -> Any:
