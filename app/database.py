@@ -192,7 +192,7 @@ def _prepare_engine(engine: Engine, timeout: float) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         path = engine.url.database
-        if path and path != ":memory:":
+        if path and path != ":memory:" and not path.startswith("file:"):
             engine.update_execution_options(**{LINE: Line(path, timeout)})
     else:
         event.listen(engine, "do_connect", partial(_connect_patiently, timeout))

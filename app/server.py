@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
+from io import BytesIO
 from queue import SimpleQueue
 from socket import MSG_DONTWAIT, socket
 from tempfile import SpooledTemporaryFile
@@ -128,7 +129,8 @@ class Worker(ThreadWorker):
         """Have the application answer a body that was read before; what is too much goes after."""
         body = environ["wsgi.input"]
         told = int(environ.get("CONTENT_LENGTH") or 0)
-        if not told and "HTTP_TRANSFER_ENCODING" not in environ:
+        if "HTTP_TRANSFER_ENCODING" not in environ and told < min(KEPT_IN_MEMORY, self.longest):
+            environ["wsgi.input"] = BytesIO(body.read(told))
             return self._answer(environ, start_response)
         is_upload = environ["PATH_INFO"].rstrip("/") == UPLOADS
         longest = self.longest_upload if is_upload else self.longest

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -41,22 +41,46 @@ class Table:
     client: Client
     paths: Mapping[str, str]
 
-    def read(self, name: str) -> float:
-        """Return the milliseconds that one read takes: the median of several."""
+    def read(self, name: str, number: int) -> float:
+        """Return the milliseconds that one read takes: the median of several, in one round."""
         times = []
-        for _ in range(TIMES):
+        for turn in range(TIMES):
+            path = anew(self.paths[name], number * TIMES + turn)
             start = time.perf_counter()
-            status, body = self.client.call("GET", self.paths[name])
+            status, body = self.client.call("GET", path)
             times.append((time.perf_counter() - start) * 1000)
             if status != 200:
                 raise SystemExit(f"{name} of {self.tasks} answered {status}: {body}")
         return median(times)
 
 
-def opened(server: Server, tasks: int) -> Table:
-    """Log in, and find the pages."""
+def anew(path: str, number: int) -> str:
+    """Return a path that means the same and was not read before, so nothing remembered answers.
+
+    Letters of the query's first parameter are percent-encoded, those of the number's bits; of
+    single tasks another is read.
+    """
+    place, _, query = path.partition("?")
+    if not query:
+        folder, _, task_id = place.rpartition("/")
+        return f"{folder}/{int(task_id) + number}"
+    first, ampersand, rest = query.partition("&")
+    bits = iter(f"{number:b}"[::-1])
+    written = "".join(
+        f"%{ord(sign):02X}" if sign.isalpha() and next(bits, "0") == "1" else sign for sign in first
+    )
+    return f"{place}?{written}{ampersand}{rest}"
+
+
+def logged_in(server: Server) -> Client:
     client = Client(server.port)
     client.log_in(data.usernames(1)[0], data.PASSWORD)
+    return client
+
+
+def opened(server: Server, tasks: int) -> Table:
+    """Log in, and find the pages."""
+    client = logged_in(server)
     paths = {"one task": f"/tasks/{tasks // 2}"}
     for sort in SORTS:
         for sign in ("", "-"):
@@ -134,11 +158,13 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
 def _rounds(opened_tables: list[Table], count: int) -> Iterator[dict[str, Any]]:
     """Read each page of each table in turn, another table first in each round."""
     for number in range(count):
-        first = number % len(opened_tables)
-        for name in opened_tables[0].paths:
-            for table in [*opened_tables[first:], *opened_tables[:first]]:
+        # The last tokens and connections may be too old by now.
+        fresh = [replace(table, client=logged_in(table.server)) for table in opened_tables]
+        first = number % len(fresh)
+        for name in fresh[0].paths:
+            for table in [*fresh[first:], *fresh[:first]]:
                 if name in table.paths:
-                    ms = table.read(name)
+                    ms = table.read(name, number)
                     yield {"tasks": table.tasks, "read": name, "round": number, "ms": ms}
 
 

@@ -77,11 +77,21 @@ def filled(
 
 @contextmanager
 def filled_one(
-    name: str, database_server: str | None, *, users: int, each: int, others: int = 0
+    name: str,
+    database_server: str | None,
+    *,
+    users: int,
+    each: int,
+    others: int = 0,
+    own: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Start one server on a new database with the rows; ours with ``others`` who have none."""
+    """Start one server on a new database with the rows; ours with ``others`` who have none.
+
+    ``own`` are settings of its own.
+    """
     with TemporaryDirectory() as instance, new_database(database_server, instance) as url:
         server = _prepared(name, url, instance)
+        server.environ |= own or {}
         if name != "hello":
             _fill(name, server, [users, each, *([others] if others else [])])
             _analyse(url)

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -30,8 +31,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.database import Instant
+from app.database import Instant, Rank
 from app.errors import InvalidCursor
+from app.extensions import db
 from app.http.output import OutputSchema, Row
 from app.statements import Query, Rows, Values
 
@@ -89,7 +91,7 @@ class Listing:
         seal = _digest(self.name, sort, bound_to)
         place = None if cursor is None else _open_cursor(cursor, seal)
         column = self.sorts[sort.removeprefix("-")]
-        kind = Kind(self, sort, tuple(sorted(filters)), _phase(place))
+        kind = Kind(self, sort, tuple(sorted(filters)), _phase(place), db.engine.dialect.name)
         given = {"page_rows": limit + 1, "words": words, **values}
         if place:
             given |= {"after_key": _typed(place.key, column), "after_id": place.row_id}
@@ -114,6 +116,7 @@ class Kind:
     sort: str
     filters: tuple[str, ...]
     phase: str
+    dialect: str
 
     @property
     def column(self) -> InstrumentedAttribute[Any]:
@@ -139,15 +142,16 @@ def _plain(kind: Kind) -> Query:
 def _page_of(kind: Kind) -> Select[Any]:
     conditions = [kind.listing.scope, *kind.conditions]
     rows = Runs(kind, kind.listing.schema.columns, conditions, page_rows())
-    if not kind.column.nullable or kind.phase == "without key":
-        return rows.of_one_run()
+    first, *others = rows.runs()
+    if not others:
+        return first
     runs = [
         select(run.subquery(), literal(number).label("run"))
-        for number, run in enumerate(rows.runs())
+        for number, run in enumerate([first, *others])
     ]
-    both = union_all(*runs).subquery()
-    order = [both.c.run, *rows.directed(both.c.sort_key, both.c.tie)]
-    return select(both).order_by(*order).limit(page_rows())
+    all_of_them = union_all(*runs).subquery()
+    order = [all_of_them.c.run, *rows.directed(all_of_them.c.sort_key, all_of_them.c.tie)]
+    return select(all_of_them).order_by(*order).limit(page_rows())
 
 
 def window(
@@ -157,29 +161,32 @@ def window(
     conditions: Sequence[ColumnElement[Any]] = (),
 ) -> Subquery:
     """Return the next rows of a list, whatever its filters: ``columns``, sort keys and ties."""
-    rows = Runs(kind, columns, [kind.listing.scope, *conditions], most)
-    if not kind.column.nullable or kind.phase == "without key":
-        return rows.of_one_run().subquery()
-    runs = (select(run.subquery()) for run in rows.runs())
+    first, *others = Runs(kind, columns, [kind.listing.scope, *conditions], most).runs()
+    if not others:
+        return first.subquery()
+    runs = (select(run.subquery()) for run in (first, *others))
     return union_all(*runs).limit(most).subquery()
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The two runs of rows that a sorted list is made of: those with a key, and those without."""
+    """The runs of rows that a sorted list is made of: those with a key, then those without.
+
+    On SQLite, where a key is one of a few words, the rest of those with the last key is a run of
+    its own: it finds a place by the first column alone, and would go through all that are alike.
+    """
 
     kind: Kind
     columns: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]] = ()
     conditions: Sequence[ColumnElement[bool]] = ()
     most: ColumnElement[int] | None = None
 
-    def of_one_run(self) -> Select[Any]:
+    def runs(self) -> list[Select[Any]]:
+        """Return them in their order, each as far as it is yet to be read."""
         if self.kind.phase == "without key":
-            return self._without_key(after=True)
-        return self._with_key(after=self.kind.phase == "with key")
-
-    def runs(self) -> tuple[Select[Any], Select[Any]]:
-        return self.of_one_run(), self._without_key(after=False)
+            return [self._without_key(after=True)]
+        runs = self._with_key()
+        return [*runs, self._without_key(after=False)] if self.kind.column.nullable else runs
 
     def all(self) -> Select[Any]:
         return self._select(self.kind.column)
@@ -201,14 +208,20 @@ class Runs:
         nulls_last = [key.is_(None)] if self.kind.column.nullable else []
         return [*nulls_last, *self.directed(key, row_id)]
 
-    def _with_key(self, *, after: bool) -> Select[Any]:
+    def _with_key(self) -> list[Select[Any]]:
         key, row_id = self._ends
         statement = self._select(key).order_by(*self.directed(key, row_id))
         if key.nullable:
             statement = statement.where(key.is_not(None))
-        if after:
-            statement = statement.where(self._beyond(tuple_(key, row_id), tuple_(*self._after)))
-        return statement
+        if self.kind.phase == "first":
+            return [statement]
+        after_key, after_id = self._after
+        if not (isinstance(key.type, Rank) and self.kind.dialect == "sqlite"):
+            return [statement.where(self._beyond(tuple_(key, row_id), tuple_(*self._after)))]
+        return [
+            statement.where(key == after_key, self._beyond(row_id, after_id)),
+            statement.where(self._beyond(key, after_key)),
+        ]
 
     def _without_key(self, *, after: bool) -> Select[Any]:
         key, row_id = self._ends
@@ -270,8 +283,10 @@ def _open_cursor(cursor: str, seal: str) -> Place:
         signed_for, key, row_id = sealed
     except (BadData, ValueError):
         raise InvalidCursor from None
-    # Base64 has several spellings of the same bytes; only our own is a cursor.
-    if signed_for != seal or _serializer().dumps(sealed) != cursor:
+    # Base64 has several spellings of the same bytes; only our own is a cursor. What is signed is
+    # a spelling already.
+    signature = cursor.rpartition(".")[2]
+    if signed_for != seal or base64_encode(base64_decode(signature)).decode() != signature:
         raise InvalidCursor
     return Place(key, row_id)
 

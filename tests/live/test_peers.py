@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -210,8 +212,42 @@ def test_the_commands_that_the_document_shows_are_understood(scripts):
     known = {
         "pipenv run bench ": scripts("bench").options(),
         "pipenv run python benchmarks/scale.py ": scripts("scale").options(),
+        "pipenv run python benchmarks/settings.py ": scripts("settings").options(),
+        "pipenv run python benchmarks/flames.py ": scripts("flames").options(),
     }
     shown = re.findall(r"(?m)^`?(pipenv run (?:bench|python \S+) )([^`\n]+)", text)
     assert {command for command, _ in shown} == known.keys()
     for command, arguments in shown:
-        assert known[command].parse_args(arguments.split())
+        assert known[command].parse_args(shlex.split(arguments))
+
+
+def test_settings_are_measured_beside_one_another():
+    asked = ["--only", "get", "--rounds", "1", "--seconds", "1", "--tasks", "100"]
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "settings.py", *asked, "THREADS=2", "THREADS=4"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("| get")]
+    assert [row[1].strip() for row in rows] == ["`THREADS=2`", "`THREADS=4`"]
+    for row in rows:
+        assert all(float(figure) > 0 for figure in row[2:])
+
+
+def test_a_flame_graph_shows_our_functions_and_no_place_of_a_machine(tmp_path):
+    subprocess.run(
+        [sys.executable, BENCHMARKS / "flames.py", tmp_path, "--only", "get", "--seconds", "1"],
+        check=True,
+    )
+    drawn = (tmp_path / "flame-get-after.svg").read_text()
+    assert "read_task (app/tasks/routes.py" in drawn
+    assert str(BENCHMARKS.parent) not in drawn
+
+
+def test_what_is_read_anew_means_the_same_and_was_not_asked_before(scripts):
+    path = "/tasks?sort=-due&limit=50&cursor=a.b"
+    asked = {scripts("scale").anew(path, number) for number in range(60)}
+    assert len(asked) == 60
+    assert {unquote(one) for one in asked} == {path}
+    assert scripts("scale").anew("/tasks/500", 7) == "/tasks/507"

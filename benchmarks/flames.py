@@ -1,0 +1,74 @@
+"""Draw where a request's time goes: flame graphs of a worker that is driven, by py-spy.
+
+    pipenv run python benchmarks/flames.py docs/images
+    pipenv run python benchmarks/flames.py --only create --checkout ../earlier --suffix before DIR
+
+What waits is left out. ``--checkout`` is another state of this repository, whose server is drawn.
+"""
+
+import argparse
+import subprocess
+import threading
+from pathlib import Path
+
+import environment
+from bench import Field, names_of
+from operations import OPERATIONS
+from server import Server
+from servers import end_on_term, filled
+
+DRAWN = ("get", "list", "patch", "create")
+RATE = 500
+
+
+def draw(field: Field, operation: str, seconds: int, path: Path) -> None:
+    """Record one worker of two while its server is driven."""
+    server = field.servers["ours"]
+    driven = threading.Thread(target=field.measure, args=("ours", operation, 0, seconds + 2))
+    driven.start()
+    subprocess.run(
+        [
+            environment.python().with_name("py-spy"), "record",
+            "--pid", str(min(server.workers())), "--duration", str(seconds), "--rate", str(RATE),
+            "--format", "flamegraph", "--output", path,
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    driven.join()
+    # Frames name files as the interpreter found them; where that was is nobody's business.
+    text = path.read_text()
+    for place in (environment.ROOT, Server.folder):
+        text = text.replace(f"{place}/", "")
+    path.write_text(text)
+
+
+def options() -> argparse.ArgumentParser:
+    """Declare what may be asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("folder", type=Path, help="where the graphs go")
+    add("--only", type=names_of(list(OPERATIONS)), default=list(DRAWN), help=", ".join(DRAWN))
+    add("--seconds", type=int, default=8)
+    add("--checkout", type=Path, default=environment.ROOT)
+    add("--suffix", default="after")
+    return parser
+
+
+def main() -> None:
+    """Draw each operation that is asked for."""
+    asked = options().parse_args()
+    end_on_term()
+    Server.folder = asked.checkout.resolve()
+    with filled(["ours"], None, users=16, each=250) as servers:
+        field = Field(servers, "sqlite", 250)
+        for operation in asked.only:
+            name = f"flame-{operation.replace(' ', '-')}-{asked.suffix}.svg"
+            draw(field, operation, asked.seconds, asked.folder / name)
+            print(asked.folder / name)
+
+
+if __name__ == "__main__":
+    main()
