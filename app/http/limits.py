@@ -19,7 +19,7 @@ from limits.strategies import RateLimiter
 
 from app.errors import RateLimited
 from app.extensions import limiter
-from app.http.limit_storage import SCHEME
+from app.http.limit_storage import SCHEME, hit
 from app.http.promises import Promise, View, promise, promised
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -60,8 +60,7 @@ class Counter:
         """Count once, and return the window that is nearest to its end. Raises RateLimited."""
         windows = []
         for item in self.items[rule]:
-            admitted = self.strategy.hit(item, *who)
-            resets_at, remaining = self.strategy.get_window_stats(item, *who)
+            admitted, resets_at, remaining = hit(self.strategy, item, *who)
             window = Window(item.amount, max(remaining, 0) if admitted else 0, resets_at)
             if not admitted:
                 g.window = window

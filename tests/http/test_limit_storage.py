@@ -3,14 +3,16 @@
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 
 import pytest
 from limits import parse
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
+from redis import Redis as Client
 
 from app.http import limit_storage
-from app.http.limit_storage import SCHEME, TIMEOUT
+from app.http.limit_storage import SCHEME, TIMEOUT, hit
 from tests.redis import Redis, needs_redis, redis
 
 RATE = parse("5 per minute")
@@ -44,6 +46,38 @@ def test_processes_share_the_counts_in_redis(server):
     assert hits(one, 3) + hits(other, 3) == [True] * 5 + [False]
     assert one.get_window_stats(RATE, "one").remaining == 0
     assert other.get_window_stats(RATE, "two").remaining == 5
+
+
+def test_a_count_and_a_look_are_one_journey_and_say_what_two_would(server):
+    one, other = limiter(server), limiter(server)
+    assert hit(one, RATE, "scripts")[0]  # which this Redis then knows
+    with Client.from_url(server.url) as client, client.monitor() as journeys:
+        counted = [hit(one, RATE, "one") for _ in range(6)]
+        client.ping()
+        seen = list(takewhile(lambda told: told["command"] != "PING", journeys.listen()))
+    assert [admitted for admitted, _, _ in counted] == [True] * 5 + [False]
+    assert [remaining for _, _, remaining in counted] == [4, 3, 2, 1, 0, 0]
+    assert sum(told["command"].startswith("EVALSHA") for told in seen) == 12
+    stats = other.get_window_stats(RATE, "one")
+    assert stats.remaining == 0
+    assert stats.reset_time == pytest.approx(counted[-1][1], abs=0.01)
+
+
+def test_a_redis_that_forgot_the_scripts_is_told_them_again(server):
+    rates = limiter(server)
+    assert hit(rates, RATE, "one")[0]
+    with Client.from_url(server.url) as client:
+        client.script_flush()
+    assert [hit(rates, RATE, "one")[2] for _ in range(5)] == [3, 2, 1, 0, 0]
+
+
+def test_a_count_and_a_look_outlive_redis(server, caplog):
+    rates = limiter(server)
+    assert hit(rates, RATE, "one")[2] == 4
+    server.stop()
+    assert [hit(rates, RATE, "one")[0] for _ in range(7)] == [True] * 5 + [False] * 2
+    assert told(caplog) == ["Redis fails"]
+    server.start()
 
 
 def test_a_redis_that_never_was_is_missed_only_in_the_log(server, caplog):
