@@ -24,6 +24,9 @@ EVENTS = Listing(
 )
 
 
+RECORD = insert(AuditEvent).execution_options(render_nulls=True)
+
+
 def record(event: Event, *, user_id: int | None, actor_id: int | None, **details: Any) -> None:
     """Add an event of the account ``user_id`` to the transaction at hand.
 
@@ -47,7 +50,7 @@ def record_all(
     }
     rows = [{**common, "user_id": user_id, "details": details} for user_id, details in each]
     # One statement, whether or not there is an account: its time tells nothing of that.
-    db.session.execute(insert(AuditEvent).execution_options(render_nulls=True), rows)
+    db.session.execute(RECORD, rows)
     metrics.EVENTS.labels(str(event)).inc(len(rows))
 
 

@@ -57,6 +57,15 @@ class Login(NamedTuple):
     user: User
 
 
+BY_USERNAME = select(User).where(User.username_key == bindparam("key"))
+BY_EMAIL = select(User).where(User.email_key == bindparam("key"))
+HAS_SECOND_FACTOR = Query(select(policy.HAS_SECOND_FACTOR).where(User.id == bindparam("user_id")))
+LOCKED_PASSWORD = (
+    select(User.password_hash)
+    .where(User.id == bindparam("user_id"))
+    .with_for_update()
+    .execution_options(locks_rows=True)
+)
 SESSION_AND_USER = Query(
     select(
         Session.user_id,
@@ -418,10 +427,8 @@ def _own(actor: Actor, *, lock: bool = False) -> User:
 
 def _by_identity(username: str | None, email: str | None) -> User | None:
     if username is not None:
-        match = User.username_key == identity_key(username)
-    else:
-        match = User.email_key == identity_key(email or "")
-    return db.session.scalar(select(User).where(match))
+        return db.session.scalar(BY_USERNAME, {"key": identity_key(username)})
+    return db.session.scalar(BY_EMAIL, {"key": identity_key(email or "")})
 
 
 def _prove(user: User, password: str) -> None:
@@ -434,14 +441,13 @@ def _prove(user: User, password: str) -> None:
 
 
 def _has_second_factor(user: User) -> bool:
-    confirmed = select(policy.HAS_SECOND_FACTOR).where(User.id == user.id)
-    return bool(db.session.scalar(confirmed))
+    found = HAS_SECOND_FACTOR.first({"user_id": user.id})
+    return found is not None and bool(found[0])
 
 
 def _require_unchanged_password(user: User) -> None:
     """Raise InvalidCredentials if the password was changed since it was proved; then hold it."""
-    statement = select(User.password_hash).where(User.id == user.id).with_for_update()
-    current = db.session.scalar(statement.execution_options(locks_rows=True))
+    current = db.session.scalar(LOCKED_PASSWORD, {"user_id": user.id})
     if current != user.password_hash:
         raise InvalidCredentials
 
