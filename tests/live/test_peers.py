@@ -192,8 +192,8 @@ def test_a_short_benchmark_reports_every_figure_of_every_server(tmp_path):
     samples = json.loads(results.read_text())["results"]
     assert [(one["operation"], one["server"]) for one in samples] == [
         (operation, server)
-        for operation in ("get unchanged", "login")
         for server in ("ours", "hello")
+        for operation in ("get unchanged", "login")
     ]
     for one in samples:
         assert min(one[name] for name in ("cpu_us", "rps", "p50_ms", "p99_ms")) > 0, one
