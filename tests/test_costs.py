@@ -198,4 +198,5 @@ def test_what_is_done_needlessly_is_told(app, monkeypatch, needless, statements,
     after = count(scene, only)
     assert changes(after["statements"], before["statements"]) == statements
     assert changes(after["connections"], before["connections"]) == connections
-    assert len(changes(after[CALLS], before[CALLS], WITHIN)) == 1
+    # A statement is many calls; a connection may be too few to stand out.
+    assert len(changes(after[CALLS], before[CALLS], WITHIN)) >= len(statements)
