@@ -124,7 +124,7 @@ def rounds(
         (operation, number, name)
         for operation in operations
         for number in range(count)
-        for name in _in_turn(_measured_with(operation, field.servers), number)
+        for name in drive.in_turn(_measured_with(operation, field.servers), number)
     ]
     if count == 1:
         order = list(field.servers)
@@ -136,11 +136,6 @@ def rounds(
 def _measured_with(operation: str, names: Iterable[str]) -> list[str]:
     only = OPERATIONS[operation].only
     return [name for name in names if not only or name in only]
-
-
-def _in_turn(names: Sequence[str], number: int) -> list[str]:
-    first = number % len(names)
-    return [*names[first:], *names[:first]]
 
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,12 @@ PATIENCE = "10s"
 Figures = dict[str, Any]
 
 
+def in_turn(all_of_them: Sequence[Any], number: int) -> list[Any]:
+    """Return them in the order of a round: another one is first in each."""
+    first = number % len(all_of_them)
+    return [*all_of_them[first:], *all_of_them[:first]]
+
+
 def generator() -> str:
     """Return what sends the requests, as reports name it."""
     wrk = shutil.which("wrk")

@@ -160,9 +160,8 @@ def _rounds(opened_tables: list[Table], count: int) -> Iterator[dict[str, Any]]:
     for number in range(count):
         # The last tokens and connections may be too old by now.
         fresh = [replace(table, client=logged_in(table.server)) for table in opened_tables]
-        first = number % len(fresh)
         for name in fresh[0].paths:
-            for table in [*fresh[first:], *fresh[:first]]:
+            for table in drive.in_turn(fresh, number):
                 if name in table.paths:
                     ms = table.read(name, number)
                     yield {"tasks": table.tasks, "read": name, "round": number, "ms": ms}

@@ -20,7 +20,7 @@ from operations import OPERATIONS
 from server import Server
 
 # With how many places each is told.
-FIGURES = {"cpu_us": 0, "rps": 0, "p99_ms": 1}
+FIGURES = {"cpu_us": 0, "rps": 0, "p99_ms": 1, "mib": 0}
 
 
 def run(asked: argparse.Namespace) -> None:
@@ -39,7 +39,7 @@ def run(asked: argparse.Namespace) -> None:
         for operation in asked.only:
             samples: dict[str, list[Mapping[str, Any]]] = {setting: [] for setting in started}
             for number in range(asked.rounds):
-                for setting in sorted(started, reverse=bool(number % 2)):
+                for setting in drive.in_turn(list(started), number):
                     figures = field.measure(setting, operation, number, asked.seconds)
                     samples[setting].append({**figures, "mib": _memory(started[setting])})
             for setting, found in samples.items():
@@ -53,9 +53,8 @@ def _memory(server: Server) -> float:
 
 
 def _line(operation: str, setting: str, samples: list[Mapping[str, Any]]) -> str:
-    figures = {key: median(one[key] for one in samples) for key in (*FIGURES, "mib")}
-    told = " | ".join(f"{figures[key]:.{places}f}" for key, places in {**FIGURES, "mib": 0}.items())
-    return f"| {operation} | `{setting}` | {told} |"
+    told = (f"{median(one[key] for one in samples):.{places}f}" for key, places in FIGURES.items())
+    return f"| {operation} | `{setting}` | {' | '.join(told)} |"
 
 
 def options() -> argparse.ArgumentParser:

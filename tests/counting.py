@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from flask import Flask, jsonify
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 from werkzeug.test import EnvironBuilder
 
 from app import create_app, database
@@ -26,7 +26,7 @@ from app.auth import services
 from app.extensions import cache, db
 from app.tasks.models import Priority, Status, Task
 from tests.factories import TaskRow
-from tests.watching import statements_of
+from tests.watching import connections_of, statements_of
 
 PASSWORD = "correct horse battery"
 USERNAME = "counted"
@@ -106,7 +106,7 @@ def count(scene: Scene, operations: Mapping[str, Operation] = OPERATIONS) -> Cos
         calls = _calls(scene.app, operation.status, ask)
         costs[CALLS][name] = round(calls / bare, 3)
         asked = ask(TURNS - 1)
-        with statements_of(scene.app) as statements, _checkouts(scene.app) as connections:
+        with statements_of(scene.app) as statements, connections_of(scene.app) as connections:
             _answer(scene.app, asked, operation.status)
         costs["statements"][name] = len(statements)
         costs["connections"][name] = len(connections)
@@ -200,23 +200,6 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-@contextmanager
-def _checkouts(app: Flask) -> Iterator[list[Any]]:
-    """Collect the connections that are taken from the pool."""
-    with app.app_context():
-        engine = db.engine
-    taken: list[Any] = []
-
-    def note(connection: Any, record: Any, proxy: Any) -> None:
-        taken.append(connection)
-
-    event.listen(engine, "checkout", note)
-    try:
-        yield taken
-    finally:
-        event.remove(engine, "checkout", note)
 
 
 def _bare_app() -> Flask:

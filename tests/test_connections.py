@@ -3,30 +3,22 @@
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from app import connections
 from app.extensions import db
 from app.tasks import services
 from tests.problems import assert_problem
+from tests.watching import connections_of
 
 
 @contextmanager
 def taken_of(app):
-    """Collect how many connections are out, each time that one is taken from the pool."""
-    with app.app_context():
-        engine = db.engine
-    out = []
-
-    def taken(*_):
-        out.append(engine.pool.checkedout())
-
-    event.listen(engine, "checkout", taken)
-    try:
+    """Collect how many are out, and see that all are given back."""
+    with connections_of(app) as out:
         yield out
-    finally:
-        event.remove(engine, "checkout", taken)
-    assert engine.pool.checkedout() == 0
+    with app.app_context():
+        assert db.engine.pool.checkedout() == 0
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/tasks?q=milk", "/auth/sessions"])

@@ -44,3 +44,20 @@ def statements_of(app: Flask) -> Iterator[list[str]]:
     seen: list[str] = []
     with watched(app, lambda _, text, __: seen.append(text)):
         yield seen
+
+
+@contextmanager
+def connections_of(app: Flask) -> Iterator[list[int]]:
+    """Collect how many connections are out, each time that one is taken from the pool."""
+    with app.app_context():
+        engine = db.engine
+    out: list[int] = []
+
+    def taken(*_: Any) -> None:
+        out.append(engine.pool.checkedout())
+
+    event.listen(engine, "checkout", taken)
+    try:
+        yield out
+    finally:
+        event.remove(engine, "checkout", taken)

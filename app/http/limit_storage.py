@@ -81,8 +81,8 @@ class FallbackStorage(RedisStorage):
         # A Redis that does not know a script is told it by the call that is made of it alone.
         if isinstance(acquired, NoScriptError):
             acquired = super().acquire_entry(key, limit, expiry)
-            window = NoScriptError()
-        if isinstance(window, NoScriptError):
+            window = super().get_moving_window(key, limit, expiry)
+        elif isinstance(window, NoScriptError):
             window = super().get_moving_window(key, limit, expiry)
         for failed in (acquired, window):
             if isinstance(failed, RedisError):
