@@ -12,7 +12,7 @@ from app.config import ConfigSource
 from app.database import prepare_engines
 from app.extensions import api, db, jwt, ma, migrate
 from app.health import routes as health_routes
-from app.http import converters, cors, envelope, headers, limits, proxies, remembering
+from app.http import converters, cors, envelope, headers, limits, proxies, remembering, searching
 from app.jobs import routes as jobs_routes
 from app.mail import letters
 from app.outbox import celery, work
@@ -61,6 +61,7 @@ def create_app(source: ConfigSource = None) -> Flask:
     headers.init_app(app)
     limits.init_app(app)
     remembering.init_app(app)
+    searching.init_app(app)
     cors.init_app(app)
     converters.init_app(app)
     api.init_app(app)

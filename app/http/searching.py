@@ -5,14 +5,27 @@ have the words, a page of them is near: the list is read in its order. Where few
 finds them all, and they are sorted.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, func, literal_column, select, true
+from cachetools import TTLCache
+from flask import Flask, current_app
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
-from app.extensions import db
 from app.http.pages import Kind, Listing, Runs, page_rows, window
 from app.statements import Query, Rows, Values
 
@@ -21,15 +34,39 @@ SAMPLED_ROWS = 2_000
 COUNTED_WORDS = 5
 # An index is asked for the words that at most so many of those rows have; it gathers them all.
 RARE = 60
-# The more rows fit, the nearer is a page; the more have the rarest word, the more an index gathers.
-# Where the one times the other is so much, the list is read in its order, up to a limit; it is
-# twice as far where fewer than so many fit. PostgreSQL would sort a small list for a far limit.
-OFTEN = {"sqlite": 1_500, "postgresql": 200}
+# So far a list is read in its order; twice as far where fewer than so many fit.
 WALKED_ROWS = 10_000
 LIKELY = 14
-# SQLite's index gives ids. From so much on, the list is read past what the index did not find, up
-# to a full page: what the index found lies apart, and is dearer to read and sort.
-NEAR = 20
+# How frequent words are is believed for so many seconds, of so many searches.
+BELIEVED = 60
+KNOWN = 1_024
+_lock = Lock()
+# What a search has that says nothing of what it is for.
+PLACE = {"page_rows", "after_key", "after_id"}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Where one way to a page becomes cheaper than another.
+
+    The more rows fit, the nearer is a page; the more have the rarest word, the more an index
+    gathers. Where the one times the other is ``often``, the list is read in its order, up to a
+    limit. From ``near`` on, where an index gives ids, the list is read past what it did not find,
+    up to a full page: what the index found lies apart, and is dearer to read and sort.
+    """
+
+    often: int
+    near: float
+
+
+# By database, and whether the list goes by age: what follows in that order lies together, and is
+# cheaper to read than what is strewn. PostgreSQL's index does not give ids.
+COSTS = {
+    ("sqlite", True): Costs(often=200, near=4),
+    ("sqlite", False): Costs(often=1_500, near=4),
+    ("postgresql", True): Costs(often=20, near=math.inf),
+    ("postgresql", False): Costs(often=200, near=math.inf),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +95,37 @@ class SearchedListing(Listing):
         if not given["words"]:
             return super().read(kind, given)
         counted = sorted(given["words"], key=len, reverse=True)[:COUNTED_WORDS]
-        given = {**given, **{_word(place): [word] for place, word in enumerate(counted)}}
-        sample = _sampled(self.search, kind, SAMPLED_ROWS, len(counted))
-        [(rows, fit, *counts)] = sample.all(given)
+        rows, fit, *counts = self._frequencies(kind, given, counted)
         rare = [word for word, count in zip(counted, counts, strict=True) if count <= RARE]
-        few, dialect = min(counts), db.engine.dialect.name
-        if rows < SAMPLED_ROWS or not rare or fit * few >= OFTEN[dialect]:
+        by_age = kind.column is next(iter(self.sorts.values()))
+        few, costs = min(counts), COSTS[kind.dialect, by_age]
+        if rows < SAMPLED_ROWS or not rare or fit * few >= costs.often:
             size = WALKED_ROWS if fit >= LIKELY else 2 * WALKED_ROWS
             found = _walked(self.search, kind, size).all(given)
             if rows < SAMPLED_ROWS or len(found) == given["page_rows"]:
                 return found
         gathered = few if len(rare) == 1 else fit
-        reads_on = dialect == "sqlite" and fit * gathered >= NEAR
-        statement = (_read_on if reads_on else _looked_up)(self.search, kind)
+        statement = (_read_on if fit * gathered >= costs.near else _looked_up)(self.search, kind)
         return statement.all({**given, "asked": rare or counted})
+
+    def _frequencies(self, kind: Kind, given: Values, counted: Sequence[str]) -> Sequence[int]:
+        """Return how many of the latest rows were read, how many fit, and how many have each word.
+
+        Of a long list it is believed for a while: it decides how a page is had, not what is in it.
+        """
+        asked = {name: value for name, value in given.items() if name not in PLACE}
+        search = repr((self.name, kind.filters, asked))
+        known: TTLCache[str, Sequence[int]] = current_app.extensions["frequencies"]
+        with _lock:
+            found = known.get(search)
+        if found is None:
+            words = {_word(place): [word] for place, word in enumerate(counted)}
+            sample = _sampled(self.search, kind, SAMPLED_ROWS, len(counted))
+            [found] = sample.all({**given, **words})
+            if found[0] == SAMPLED_ROWS:
+                with _lock:
+                    known[search] = found
+        return found
 
 
 def _in_sight(size: int) -> ColumnElement[int]:
@@ -105,9 +159,12 @@ def _walked(search: Search, kind: Kind, size: int) -> Query:
 
 @lru_cache(maxsize=1024)
 def _read_on(search: Search, kind: Kind) -> Query:
-    """Build the statement of the next that fit in the order of the list, among what is found."""
-    fits = [search.is_among("asked"), search.holds("words"), *kind.conditions]
-    return _shown(kind, select(window(kind, page_rows(), conditions=fits)))
+    """Build the statement of the next that fit in the order of the list, among what is found.
+
+    A row is not read to be told that it is not among them.
+    """
+    fits = case((search.is_among("asked"), and_(search.holds("words"), *kind.conditions)))
+    return _shown(kind, select(window(kind, page_rows(), conditions=[fits])))
 
 
 @lru_cache(maxsize=1024)
@@ -131,3 +188,7 @@ def _shown(kind: Kind, chosen: Select[Any]) -> Query:
         .order_by(*Runs(kind).in_order(rows.c.sort_key, rows.c.tie)),
         shown=True,
     )
+
+
+def init_app(app: Flask) -> None:
+    app.extensions["frequencies"] = TTLCache(KNOWN, BELIEVED)

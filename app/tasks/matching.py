@@ -11,7 +11,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.tasks.models import Task
-from app.tasks.search import fts5_query, pattern, tsquery
+from app.tasks.search import fts5_words, pattern, tsquery
 
 
 class _Asked(TypeDecorator[Collection[str]]):
@@ -43,7 +43,7 @@ class _AskedOfIndex(_Asked):
     cache_ok = True
 
     def for_sqlite(self, value: Collection[str]) -> str:
-        return fts5_query(value)
+        return fts5_words(value)
 
 
 class _Holds(FunctionElement[Any]):
@@ -93,10 +93,29 @@ def _ask_row_of_sqlite(element: _Holds, compiler: SQLCompiler, **kwargs: Any) ->
     return f"({words} LIKE {asked} ESCAPE '!')"
 
 
+# Whole words are found several times as fast as a beginning, where few other words have that.
+_FTS5_QUERY = """
+SELECT group_concat('("' || replace(json_extract(word.value, '$[0]'), '"', '""') || '"' || (
+    SELECT CASE
+        WHEN count(*) <= 20
+        THEN coalesce(group_concat(' OR "' || replace(term, '"', '""') || '"', ''), '')
+        ELSE '*'
+    END
+    FROM (
+        SELECT term FROM tasks_search_terms
+        WHERE term > json_extract(word.value, '$[0]') AND term < json_extract(word.value, '$[1]')
+        LIMIT 21
+    )
+) || ')', ' AND ')
+FROM json_each({}) AS word
+"""
+
+
 @compiles(_IsFound, "sqlite")
 def _ask_fts5(element: _IsFound, compiler: SQLCompiler, **kwargs: Any) -> str:
     row_id, _, asked = (compiler.process(clause, **kwargs) for clause in element.clauses)
-    found = f"SELECT rowid FROM tasks_search WHERE tasks_search MATCH {asked}"  # noqa: S608
+    query = _FTS5_QUERY.format(asked)
+    found = f"SELECT rowid FROM tasks_search WHERE tasks_search MATCH ({query})"  # noqa: S608
     return f"({row_id} IN ({found}))"
 
 

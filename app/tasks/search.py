@@ -7,6 +7,7 @@ Each word is stored behind the number of the list it is in, ``12:milk``: an inde
 read no further than one account's, whatever others write.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
@@ -17,13 +18,14 @@ LONGEST_WORD = 500
 # A run of n signs is stored as n words of at most this length: a megabyte at most, as a tsvector.
 LONGEST_SIGNS = 8
 
+LAST = "\U0010ffff"
+SURROGATES = 0xD800
 _WORD = re.compile(r"[a-z0-9]+")
 _SIGNS = re.compile(r"[^\sA-Za-z0-9]+")
 # The virama, the nukta and kana's voicing make another letter, as marks without a class do.
 _LETTER_MAKING = {0, 7, 8, 9}
 _STROKES = str.maketrans("đħıłøŧ", "dhilot")
 _ESCAPES = str.maketrans({sign: f"!{sign}" for sign in "!%_"})
-_IN_FTS5 = str.maketrans({'"': '""'})
 _IN_TSQUERY = str.maketrans({"'": "''", "\\": "\\\\"})
 
 
@@ -80,9 +82,16 @@ def pattern(listed: Iterable[str]) -> str:
     return f"%{'%'.join(word.translate(_ESCAPES) for word in listed)}%"
 
 
-def fts5_query(listed: Iterable[str]) -> str:
-    """Return the query of SQLite's FTS5 for words that begin with each of these."""
-    return " ".join(f'"{word.translate(_IN_FTS5)}"*' for word in listed)
+def fts5_words(listed: Iterable[str]) -> str:
+    """Return, for SQLite, each word with the first that is behind all that begin with it."""
+    return json.dumps([(word, _behind_all(word)) for word in listed])
+
+
+def _behind_all(word: str) -> str:
+    """Return the first word, by code points, that is behind all that begin with ``word``."""
+    start = word.rstrip(LAST)
+    last = ord(start[-1]) + 1
+    return start[:-1] + chr(0xE000 if last == SURROGATES else last)
 
 
 def tsquery(listed: Iterable[str]) -> str:
