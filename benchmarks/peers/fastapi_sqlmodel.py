@@ -136,6 +136,7 @@ class TaskPublic(TaskBase):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     completed_at: AwareDatetime | None
+    deleted_at: None = None
 
     @computed_field
     @property

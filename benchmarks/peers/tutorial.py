@@ -109,6 +109,7 @@ class TaskSchema(Schema):
     created_at = fields.AwareDateTime(dump_only=True)
     updated_at = fields.AwareDateTime(dump_only=True)
     completed_at = fields.AwareDateTime(dump_only=True)
+    deleted_at = fields.Constant(None, dump_only=True)
     url = fields.Function(lambda task: f"{PUBLIC_URL}/api/v1/tasks/{task.id}")
 
     @validates_schema

@@ -47,6 +47,7 @@ assert seen == made
 body = ChangeTask.from_dict({"priority": "high"})
 changed = change_task.sync(made[0], client=api, body=body, if_match='"1"')
 assert (changed.priority, changed.version) == (TaskPriority.HIGH, 2)
+assert changed.deleted_at is None
 stale = change_task.sync_detailed(made[0], client=api, body=body, if_match='"1"')
 assert (stale.status_code, stale.parsed.code) == (HTTPStatus.PRECONDITION_FAILED, "stale_version")
 

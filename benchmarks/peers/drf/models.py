@@ -50,3 +50,7 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def deleted_at(self) -> None:
+        """The instant of its deletion: none, as it would be gone."""

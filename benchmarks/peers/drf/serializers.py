@@ -60,6 +60,7 @@ class TaskSerializer(serializers.ModelSerializer):
             "created_at",
             "updated_at",
             "completed_at",
+            "deleted_at",
             "url",
         ]
         read_only_fields = ["version", "created_at", "updated_at", "completed_at"]
