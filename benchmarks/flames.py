@@ -8,7 +8,7 @@ What waits is left out. ``--checkout`` is another state of this repository, whos
 
 import argparse
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import environment
@@ -24,18 +24,19 @@ RATE = 500
 def draw(field: Field, operation: str, seconds: int, path: Path) -> None:
     """Record one worker of two while its server is driven."""
     server = field.servers["ours"]
-    driven = threading.Thread(target=field.measure, args=("ours", operation, 0, seconds + 2))
-    driven.start()
-    subprocess.run(
-        [
-            environment.python().with_name("py-spy"), "record",
-            "--pid", str(min(server.workers())), "--duration", str(seconds), "--rate", str(RATE),
-            "--format", "flamegraph", "--output", path,
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    driven.join()
+    record = [
+        environment.python().with_name("py-spy"), "record",
+        "--pid", str(min(server.workers())), "--duration", str(seconds), "--rate", str(RATE),
+        "--format", "flamegraph", "--output", path,
+    ]  # fmt: skip
+    # Logs the clients in, which is not what is to be drawn.
+    field.measure("ours", operation, 0, 1)
+    with ThreadPoolExecutor() as pool:
+        recorded = pool.submit(subprocess.run, record, check=True, capture_output=True)
+        # On a busy machine it takes py-spy a while to begin.
+        while not recorded.done():
+            field.measure("ours", operation, 0, seconds)
+        recorded.result()
     # Frames name files as the interpreter found them; where that was is nobody's business.
     text = path.read_text()
     for place in (environment.ROOT, Server.folder):
