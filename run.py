@@ -1,17 +1,17 @@
 """Bring the database up to date, and serve: what ``pipenv run start`` does.
 
-Arguments go to gunicorn: ``python run.py --reload``.
+Arguments go to gunicorn: ``python run.py --log-level debug``.
 """
 
 import os
 import sys
 from pathlib import Path
 
+import click
 from dotenv import load_dotenv
 from flask_migrate import upgrade
 
 from app import create_app
-from app.config import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent
 
@@ -24,10 +24,11 @@ def main() -> None:
     os.chdir(ROOT)
     try:
         app = create_app()
-    except ConfigurationError as error:
+        with app.app_context():
+            upgrade(directory=str(ROOT / "migrations"))
+    except click.ClickException as error:
+        # What is wrong with the settings, or what the database says.
         sys.exit(str(error))
-    with app.app_context():
-        upgrade(directory=str(ROOT / "migrations"))
     address = app.config["PUBLIC_URL"]
     print(f"The API is at {address}/api/v1, its documentation at {address}/docs.", flush=True)  # noqa: T201
     print("Ctrl-C stops it.", flush=True)  # noqa: T201

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import psycopg
@@ -38,6 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, registry
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from app.floor import floor
 from app.origin import origin
 from app.turns import Line
 
@@ -163,15 +165,18 @@ class Model(DeclarativeBase):
 class PatientConnection(psycopg.Connection[Any]):
     """A connection whose patience has an end, in seconds.
 
-    The server ends a statement that takes too long by itself; this is for one that has stopped.
+    The server ends a statement that takes too long by itself; this is for one that has stopped. A
+    server on this machine mostly answers sooner than the floor could be handed on and taken back.
     """
 
     patience: float | None = None
+    is_near = True
 
     def wait(self, gen: PQGen[Found], interval: float = 0.1, timeout: float | None = None) -> Found:
         """Raise psycopg.OperationalError where the answer does not come in time."""
         try:
-            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+            with nullcontext() if self.is_near else floor.left():
+                return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.OperationalError:
             # The answer may still come; nobody is to take it for that of the next statement.
             if self.info.transaction_status == TransactionStatus.ACTIVE:
@@ -198,7 +203,8 @@ def _prepare_engine(engine: Engine, timeout: float) -> None:
         event.listen(engine, "do_connect", partial(_connect_patiently, timeout))
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", partial(_ask_idle, engine.dialect))
-    event.listen(engine, "before_cursor_execute", _begin_before_write, named=True)
+    event.listen(engine, "do_execute", _begin_before_write)
+    event.listen(engine, "do_executemany", _begin_before_write)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -206,10 +212,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit survives the end of the process; the last ones may not survive a loss of power.
     connection.execute("PRAGMA synchronous = NORMAL")
-    # Pages are read in place, past a cache that holds 2 MB: a search reads thousands, strewn.
-    connection.execute("PRAGMA mmap_size = 2000000000")
-    # Pages are moved out of the log 16 MB at a time: most of them are written to again and again.
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    # Pages are moved out of the log 64 MB at a time: most of them are written to again and again,
+    # and whoever writes waits meanwhile.
+    connection.execute("PRAGMA wal_autocheckpoint = 16000")
 
 
 def _connect_patiently(
@@ -217,7 +222,13 @@ def _connect_patiently(
 ) -> PatientConnection:
     connection = PatientConnection.connect(*args, **options)
     connection.patience = timeout
+    connection.is_near = _is_near(connection.info.hostaddr)
     return connection
+
+
+def _is_near(address: str) -> bool:
+    """Tell whether an address is this machine's; a socket in the file system has none."""
+    return not address or ip_address(address).is_loopback
 
 
 def _note_return(_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -248,18 +259,15 @@ def take_time(conn: Connection) -> None:
         raw.execute("SET statement_timeout = 0")
 
 
-def _begin_before_write(conn: Connection, context: Any, **_: Any) -> None:
+def _begin_before_write(cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
     origin().queries += 1
-    if context is None:
-        return
-    if not (
+    if (
         context.isinsert
         or context.isupdate
         or context.isdelete
         or context.execution_options.get("locks_rows")
     ):
-        return
-    begin_write(conn)
+        _begin(cursor.connection)
 
 
 def begin_write(conn: Connection) -> None:
@@ -267,12 +275,15 @@ def begin_write(conn: Connection) -> None:
 
     SQLite's is IMMEDIATE: it waits its turn now, where one that began as a reader would fail.
     """
-    raw: Any = conn.connection.dbapi_connection
-    if conn.dialect.name == "sqlite":
-        if not raw.in_transaction:
-            raw.execute("BEGIN IMMEDIATE")
-    elif raw.pgconn.transaction_status == TransactionStatus.IDLE:
-        raw.execute("BEGIN")
+    _begin(conn.connection.dbapi_connection)
+
+
+def _begin(connection: Any) -> None:
+    if isinstance(connection, PatientConnection):
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            connection.execute("BEGIN")
+    elif not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")
 
 
 def turn_to_write(engine: Engine) -> AbstractContextManager[None]:

@@ -21,6 +21,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.errors import BadRequest, InternalError, Problem
+from app.floor import floor
 from app.http.body import BLOCK, UPLOADS, discard
 from app.http.envelope import new_id
 from app.http.headers import SECURITY
@@ -37,7 +38,7 @@ KEPT_IN_MEMORY = 1024 * 1024 + 1
 
 
 class Unreader(SocketUnreader):
-    """Reads a request that must be whole before its deadline."""
+    """Reads a request, which must be whole before its deadline, and has the floor once it comes."""
 
     deadline = 0.0
 
@@ -45,24 +46,34 @@ class Unreader(SocketUnreader):
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise NoMoreData
-        with suppress(BlockingIOError):  # mostly it is there
-            return self.sock.recv(self.mxchunk, MSG_DONTWAIT)  # type: ignore[no-any-return]
+        try:
+            data: bytes = self.sock.recv(self.mxchunk, MSG_DONTWAIT)
+        except BlockingIOError:  # mostly it is there
+            floor.leave()
+            data = self._awaited(left, size_hint)
+        floor.take()
+        return data
+
+    def _awaited(self, left: float, size_hint: int | None) -> bytes:
         bound = self.sock.gettimeout()
         self.sock.settimeout(left if bound is None else min(bound, left))
         try:
-            data: bytes = super().chunk(size_hint)
+            return super().chunk(size_hint)  # type: ignore[no-any-return]
         except TimeoutError:
             raise NoMoreData from None
-        return data
 
 
 class Answer:
-    """A client's socket that an answer is written to: its head and its body go out together."""
+    """A client's socket that an answer is written to: its head and its body go out together.
+
+    ``unread`` is the body of the request, where more of it may come than was read.
+    """
 
     def __init__(self, client: socket, patience: float) -> None:
         self._client = client
         self._patience = patience
         self._written = bytearray()
+        self.unread: IO[bytes] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -74,6 +85,7 @@ class Answer:
 
     def sendfile(self, *args: Any, **kwargs: Any) -> int:
         self.flush()
+        floor.leave()
         self._client.settimeout(self._patience)
         return self._client.sendfile(*args, **kwargs)
 
@@ -84,6 +96,7 @@ class Answer:
         with suppress(BlockingIOError):  # mostly there is room
             sent = self._client.send(data, MSG_DONTWAIT)
         if sent < len(data):
+            floor.leave()
             self._client.settimeout(self._patience)
             self._client.sendall(memoryview(data)[sent:])
 
@@ -99,9 +112,11 @@ class Asked(NamedTuple):
 class Worker(ThreadWorker):
     """Lets slow clients wait for themselves alone.
 
-    Each connection that is not idle has a thread; only THREADS of them are in the application at
-    once, with a request that has come whole, and leave it before the answer is sent. Whoever takes
-    longer than CLIENT_TIMEOUT to send a request or to read its answer is cut off.
+    Each connection that is not idle has a thread. One at a time has the floor, from the first bytes
+    of its request to the last of its answer, and leaves it wherever it waits for its client. Only
+    THREADS of them are in the application at once, with a request that has come whole, and leave it
+    before the answer is sent. Whoever takes longer than CLIENT_TIMEOUT to send a request or to read
+    its answer is cut off.
     """
 
     wsgi: Any
@@ -138,9 +153,8 @@ class Worker(ThreadWorker):
             if told <= longest:
                 _copy(body, read, longest + 1)
             environ["wsgi.input"] = read
-            answer = self._answer(environ, start_response)
-        discard(body)
-        return answer
+            environ["gunicorn.socket"].unread = body
+            return self._answer(environ, start_response)
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self.turns.get()
@@ -154,18 +168,24 @@ class Worker(ThreadWorker):
         if conn.parser is None:
             conn.parser = http.get_parser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = Unreader(conn.sock)
-        conn.parser.unreader.deadline = time.monotonic() + self.patience
-        kept = super().handle(conn)
+        kept = self._handle_one(conn)
         while kept is True and self.alive and _goes_on(conn):
-            conn.parser.unreader.deadline = time.monotonic() + self.patience
-            kept = super().handle(conn)
+            kept = self._handle_one(conn)
         if not kept:
             # Here, for it may take a while, and the thread that gunicorn does it in also accepts.
             util.close_graceful(conn.sock)
             conn.close = _is_closed
         return kept
 
+    def _handle_one(self, conn: Any) -> Any:
+        conn.parser.unreader.deadline = time.monotonic() + self.patience
+        try:
+            return super().handle(conn)
+        finally:
+            floor.leave()
+
     def handle_request(self, req: Any, conn: Any) -> bool:
+        floor.take()  # unless it came with the bytes of this request, and not with those before
         answer = Answer(conn.sock, self.patience)
         try:
             kept: bool = super().handle_request(req, Asked(answer, conn.client, conn.server))
@@ -173,6 +193,9 @@ class Worker(ThreadWorker):
         except TimeoutError:
             self.log.debug("A client did not read its answer.")
             return False
+        if answer.unread is not None:
+            # A client that is still sending would be cut off before it has read the answer.
+            discard(answer.unread)
         return kept
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from threading import Thread
 from typing import Any
 
 from dotenv import load_dotenv
@@ -38,6 +39,19 @@ control_socket_disable = True
 limit_request_line = 8190
 # No client is believed about another address, scheme or path than its connection shows.
 forwarded_allow_ips = ""
+# A pipe that nobody writes to; where reading from it ends, so has the process that holds its end.
+_master_ended, _master_lives = os.pipe()
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Have each worker end with the master, however that ends, or it would keep the address."""
+    os.close(_master_lives)
+    Thread(target=_end_with_master, name="end with master", daemon=True).start()
+
+
+def _end_with_master() -> None:
+    os.read(_master_ended, 1)
+    os._exit(1)
 
 
 def on_starting(server: Any) -> None:

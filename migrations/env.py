@@ -2,12 +2,15 @@
 
 from typing import Any, Literal
 
+import click
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from flask import current_app
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
+from app.cli.refusals import told
 from app.database import begin_write, take_time
 from app.extensions import db
 
@@ -35,13 +38,22 @@ def include_object(
 
 
 def migrate(connection: Connection) -> None:
-    sqlite = connection.dialect.name == "sqlite"
-    if sqlite:
+    if connection.dialect.name == "sqlite":
         # Tables are rebuilt to change them; a foreign key must not delete what points at them.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        try:
+            run(connection)
+        finally:
+            # In a transaction it would change nothing, and the pool gets the connection back.
+            connection.rollback()
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     else:
         # Whoever waits for a lock makes all wait who come after; better to fail and be tried again.
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        run(connection)
+
+
+def run(connection: Connection) -> None:
     take_time(connection)
     begin_write(connection)
     context.configure(
@@ -53,8 +65,6 @@ def migrate(connection: Connection) -> None:
     )
     context.run_migrations()
     connection.commit()
-    if sqlite:
-        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
 
 
 if context.is_offline_mode():
@@ -62,5 +72,8 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with db.engine.connect() as connection:
-        migrate(connection)
+    try:
+        with db.engine.connect() as connection:
+            migrate(connection)
+    except DBAPIError as error:
+        raise click.ClickException(told(error)) from None

@@ -8,16 +8,18 @@ from uuid import uuid4
 import pytest
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from click import ClickException
 from flask_migrate import check, downgrade, upgrade
 from psycopg.pq import TransactionStatus
 from sqlalchemy import create_engine, delete, func, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from app import create_app
 from app.auth.models import TaskGeneration, User, identity_key
-from app.database import violated_constraint
+from app.database import _is_near, violated_constraint
 from app.extensions import db
+from app.floor import floor
 from app.outbox.models import OutboxItem
 from app.tasks import reminders
 from app.tasks.matching import is_found
@@ -297,6 +299,14 @@ def test_a_migration_leaves_references_checked(fresh):
         db.session.execute(insert(Task).values(task(7)))
 
 
+def test_a_migration_that_fails_leaves_references_checked(fresh):
+    upgrade(directory=MIGRATIONS)
+    with pytest.raises(SystemExit):
+        upgrade(directory=MIGRATIONS, revision="nothing_of_that_name")
+    with pytest.raises(IntegrityError):
+        db.session.execute(insert(Task).values(task(7)))
+
+
 def test_a_migration_gives_up_on_a_lock_that_others_hold_rather_than_hold_them_up(fresh):
     if db.engine.dialect.name == "sqlite":
         pytest.skip("about PostgreSQL")
@@ -305,7 +315,7 @@ def test_a_migration_gives_up_on_a_lock_that_others_hold_rather_than_hold_them_u
     with db.engine.connect() as reader:
         reader.exec_driver_sql("BEGIN")
         reader.exec_driver_sql("SELECT FROM tasks")
-        with pytest.raises(OperationalError, match="lock timeout"):
+        with pytest.raises(ClickException, match="lock timeout"):
             downgrade(directory=MIGRATIONS, revision="base")
         reader.exec_driver_sql("ROLLBACK")
     assert schema() == before
@@ -349,6 +359,8 @@ def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
     downgrade(directory=MIGRATIONS, revision="0002")
     upgrade(directory=MIGRATIONS, revision="0003")
     assert db.session.execute(kept).all() == before
+    db.session.remove()
+    upgrade(directory=MIGRATIONS)
     for number, title in enumerate(titles):
         asked = {"words": listed_words(owner, title)}
         found = db.session.scalars(select(Task.id).where(is_found("words")), asked).all()
@@ -388,3 +400,44 @@ def test_a_connection_is_asked_whether_it_is_there_only_after_a_while(app, monke
         monkeypatch.setattr("app.database.IDLE_SECONDS", 0)
         engine.raw_connection().close()
         assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.0.0.7", False),
+        ("192.0.2.1", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_a_database_is_near_on_this_machine_alone(address, near):
+    assert _is_near(address) is near
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_while_a_database_elsewhere_works_the_floor_is_another_threads(app, monkeypatch, near):
+    monkeypatch.setattr("app.floor.PATIENCE", 60)
+    order = []
+
+    def answer():
+        floor.take()
+        order.append("another")
+        floor.leave()
+
+    with app.app_context(), ThreadPoolExecutor(1) as threads:
+        if db.engine.dialect.name != "postgresql":
+            pytest.skip("about PostgreSQL")
+        connection = db.engine.raw_connection()
+        assert connection.dbapi_connection.is_near
+        connection.dbapi_connection.is_near = near
+        floor.take()
+        answered = threads.submit(answer)
+        connection.cursor().execute("SELECT pg_sleep(0.3)")
+        order.append("the database")
+        assert floor.leave()
+        answered.result(5)
+        connection.invalidate()
+    assert order == (["the database", "another"] if near else ["another", "the database"])

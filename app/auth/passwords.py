@@ -7,6 +7,8 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
+from app.floor import floor
+
 LEAST, MOST = 8, 128
 
 # OWASP's first recommendation for Argon2id: 19 MiB, two passes, one lane.
@@ -40,7 +42,8 @@ def _common() -> frozenset[str]:
 
 def hash_password(password: str) -> str:
     """Return the Argon2id hash of a normalised password, with its parameters and salt."""
-    return hasher.hash(password)
+    with floor.left():
+        return hasher.hash(password)
 
 
 @cache
@@ -50,8 +53,10 @@ def _nobodys_hash() -> str:
 
 def verify(password: str, password_hash: str | None) -> bool:
     """Tell whether a normalised password is the hashed one; without a hash, as slowly no."""
+    kept = password_hash or _nobodys_hash()
     try:
-        return hasher.verify(password_hash or _nobodys_hash(), password) and bool(password_hash)
+        with floor.left():
+            return hasher.verify(kept, password) and bool(password_hash)
     except VerificationError:
         return False
 

@@ -14,7 +14,12 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except DBAPIError as error:
-            [said, *_] = str(error.orig).splitlines()
             raise click.ClickException(
-                f"The database says: {said}\nIs it there, and is `flask db upgrade` done?"
+                f"{told(error)}\nIs it there, and is `flask db upgrade` done?"
             ) from None
+
+
+def told(error: DBAPIError) -> str:
+    """Return in a line what the database says."""
+    [said, *_] = str(error.orig).splitlines()
+    return f"The database says: {said}"

@@ -1,6 +1,7 @@
 """Which passwords are accepted, and how they are kept."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from argon2 import PasswordHasher
@@ -8,7 +9,9 @@ from sqlalchemy import select
 
 from app.auth import passwords
 from app.auth.models import User
+from app.floor import floor
 from tests.accounts import PASSWORD
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -99,3 +102,27 @@ def test_a_hash_of_smaller_parameters_is_made_anew_at_the_next_login(
     assert not passwords.outdated(new)
     accounts.log_in("alice")
     assert stored(hashes) == [(new,)]
+
+
+@pytest.mark.parametrize(
+    "act", [passwords.hash_password, lambda password: passwords.verify(password, None)]
+)
+def test_while_a_password_is_hashed_the_floor_is_another_threads(act, monkeypatch):
+    monkeypatch.setattr("app.floor.PATIENCE", 60)
+    passwords.verify(PASSWORD, None)
+    order = []
+
+    def answer():
+        floor.take()
+        order.append("another")
+        floor.leave()
+
+    with ThreadPoolExecutor(1) as threads:
+        floor.take()
+        answered = threads.submit(answer)
+        wait_for(lambda: floor._line, 5)
+        act(PASSWORD)
+        order.append("the hash")
+        assert floor.leave()
+        answered.result(5)
+    assert order == ["another", "the hash"]
