@@ -3,7 +3,7 @@
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
@@ -303,6 +303,7 @@ class Testing(Config):
 
     TESTING = True
     DATABASE_URL = "sqlite:///testing.db"
+    RATELIMIT_ENABLED = False
 
 
 class Production(Config):
@@ -324,11 +325,11 @@ def load(config: ConfigSource = None, environ: Mapping[str, str] = os.environ) -
 
     ``config`` is a name from ENVIRONMENTS, a class or a mapping; what a class or a mapping says
     wins over the environment, which wins over the defaults. Raises ConfigurationError with every
-    fault.
+    fault, one for each setting, and TypeError for a ``config`` of any other kind.
     """
     base, chosen = _environment(config, environ)
     values = {**_upper(base), **chosen}
-    faults = _debug_faults(values, environ) if values["PRODUCTION"] else []
+    faults = _debug_faults(values, environ) if values["PRODUCTION"] else {}
     for setting in SETTINGS:
         text = chosen.get(setting.name, environ.get(setting.name) or None)
         if not isinstance(text, str):
@@ -336,12 +337,15 @@ def load(config: ConfigSource = None, environ: Mapping[str, str] = os.environ) -
         try:
             values[setting.name] = setting.read(text)
         except ValueError as error:
-            faults.append(f"{setting.name} {error}.")
+            faults[setting.name] = f"{error}."
     if values["PRODUCTION"]:
-        faults += _production_faults(values)
-    faults += observability.faults(environ)
-    if faults:
-        raise ConfigurationError("The configuration is not usable:\n- " + "\n- ".join(faults))
+        for name, fault in _production_faults(values):
+            # What could not be read is not missing as well.
+            faults.setdefault(name, fault)
+    told = [f"{name} {fault}" for name, fault in faults.items()]
+    told += observability.faults(environ)
+    if told:
+        raise ConfigurationError("The configuration is not usable:\n- " + "\n- ".join(told))
     if not values["PRODUCTION"]:
         _make_secrets(values)
     return _derived(values)
@@ -365,6 +369,9 @@ def _environment(
                 default = _upper(known_class)
                 return known_class, {k: v for k, v in said.items() if v != default.get(k)}
         config = _upper(config)
+    if not isinstance(config, Mapping):
+        kind = type(config).__name__
+        raise TypeError(f"Settings come from a name, a class or a mapping, not {kind}")
     chosen = {key: value for key, value in config.items() if key.isupper()}
     name = chosen.pop("FLASK_CONFIG", None)
     if name is None:
@@ -376,34 +383,40 @@ def _upper(source: type) -> dict[str, Any]:
     return {key: getattr(source, key) for key in dir(source) if key.isupper()}
 
 
-def _debug_faults(values: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+def _debug_faults(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     try:
         debug = values["DEBUG"] or boolean(environ.get("FLASK_DEBUG", ""))
     except ValueError:
         debug = True
-    return ["FLASK_DEBUG is on."] if debug else []
+    return {"FLASK_DEBUG": "is on."} if debug else {}
 
 
-def _production_faults(values: Mapping[str, Any]) -> list[str]:
-    needed: dict[str, Any] = {name: _secrets(values, name) for name in SECRETS}
-    needed |= {"PUBLIC_URL": values["PUBLIC_URL"], "DATABASE_URL": _database(values)}
-    faults = [f"{name} is not set." for name, value in needed.items() if not value]
+def _production_faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell what is not safe, by setting; the first of a setting is the one to tell."""
     for name in SECRETS:
+        if not _secrets(values, name):
+            yield name, "is not set."
         for secret in _secrets(values, name):
             if len(secret.encode()) < SECRET_BYTES:
-                faults.append(f"{name} is shorter than {SECRET_BYTES} bytes.")
-            if is_placeholder(secret):
-                faults.append(f"{name} is a placeholder.")
+                yield name, f"is shorter than {SECRET_BYTES} bytes."
+            elif is_placeholder(secret):
+                yield name, "is a placeholder."
+    if not values["PUBLIC_URL"]:
+        yield "PUBLIC_URL", "is not set."
+    if not _database(values):
+        yield "DATABASE_URL", "is not set."
     if _database(values).startswith("sqlite") and not values["ALLOW_SQLITE"]:
-        faults.append("DATABASE_URL is SQLite; set ALLOW_SQLITE=1 if that is meant.")
-    return faults
+        yield "DATABASE_URL", "is SQLite; set ALLOW_SQLITE=1 if that is meant."
 
 
+# What is made of these alone, and not of the harmless ones alone, stands in somebody's example.
 PLACEHOLDER = re.compile(
-    r"(?=.*(?:change|replace|placeholder|your|example|insecure|todo))"
-    r"(?:change|me|replace|this|with|your|an?|the|my|secret|key|jwt|super|very|random|string|please"
-    r"|placeholder|default|dev|development|django|insecure|example|todo|in|production|value|here|to"
-    r"|for|long|own|of|at|least|bytes|characters|[0-9])+"
+    r"(?=.*(?:change|replace|placeholder|your|example|insecure|todo|default|generate|guess|password"
+    r"|production|super|very|this|secretsecret))"
+    r"(?:change|me|replace|this|is|with|your|you|an?|the|my|not|do|use|will|never|guess|hard|only"
+    r"|secret|key|jwt|super|very|random|string|phrase|word|pass|please|now|placeholder|default"
+    r"|generate|openssl|rand|dev|development|test|testing|django|flask|insecure|example|todo|in|and"
+    r"|production|value|here|to|for|long|enough|own|of|at|least|bytes|characters|[0-9])+"
 )
 
 

@@ -4,9 +4,9 @@ What SQLAlchemy does for each execution takes several times as long as SQLite do
 docs/decisions/0011-fast-path.md has the figures.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, Select, bindparam, insert, update
@@ -32,9 +32,6 @@ Rows = Sequence[Sequence[Any]]
 Process = Callable[[Any], Any]
 Returning = Select[*tuple[Any, ...]] | ReturningInsert[Any] | ReturningUpdate[Any]
 Run = Callable[[Engine, str, Any], Rows]
-
-# What each statement is run through, where something is to know of all of them.
-around: Callable[[Run, Engine, str, Any], Rows] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +100,6 @@ class _Statement:
         if compiled is None:
             compiled = self._compiled[name] = self._compile(engine.dialect)
         text, parameters = compiled.told(values)
-        origin().queries += 1
-        if around is not None:
-            run = partial(around, run)
         return compiled.rows(run(engine, text, parameters))
 
     def _compile(self, dialect: Dialect) -> Compiled:
@@ -206,7 +200,7 @@ def fetch(engine: Engine, text: str, parameters: Any) -> Rows:
     """Read, in the transaction at hand, which sees its own writes, or by itself."""
     transaction = _transaction()
     if transaction is not None:
-        return execute(engine, transaction.connection, text, parameters)
+        return execute(transaction.connection, engine, text, parameters, transaction)
     return _by_itself(engine, text, parameters)
 
 
@@ -215,7 +209,7 @@ def write(engine: Engine, text: str, parameters: Any) -> Rows:
     transaction = _transaction()
     if transaction is not None:
         begin_write(transaction)
-        return execute(engine, transaction.connection, text, parameters)
+        return execute(transaction.connection, engine, text, parameters, transaction)
     with turn_to_write(engine):
         return _by_itself(engine, text, parameters)
 
@@ -233,7 +227,7 @@ def _by_itself(engine: Engine, text: str, parameters: Any) -> Rows:
     except engine.dialect.loaded_dbapi.Error as error:
         raise _in_our_words(error, engine, text, lost=False) from error
     try:
-        return execute(engine, connection, text, parameters)
+        return execute(connection, engine, text, parameters)
     except DBAPIError:
         # After a write that breaks a foreign key, SQLite shows the connection the past once more.
         if engine.dialect.name == "sqlite":
@@ -243,8 +237,37 @@ def _by_itself(engine: Engine, text: str, parameters: Any) -> Rows:
         connections.leave(connection)
 
 
-def execute(engine: Engine, connection: PoolProxiedConnection, text: str, parameters: Any) -> Rows:
-    """Give a statement to the driver, and return what that gives. Raises DBAPIError."""
+def is_watched(engine: Engine) -> bool:
+    """Tell whether anybody listens to SQLAlchemy for the statements of an engine, or logs them."""
+    moments = engine.dispatch
+    return bool(
+        moments.before_cursor_execute
+        or moments.after_cursor_execute
+        or engine.logger.isEnabledFor(logging.INFO)
+    )
+
+
+def tell(connection: Connection, text: str, parameters: Any) -> Rows:
+    """Run a statement by SQLAlchemy, as it stands, which tells those who listen."""
+    given = tuple(parameters) if isinstance(parameters, list) else parameters
+    return connection.exec_driver_sql(text, given).fetchall()
+
+
+def execute(
+    connection: PoolProxiedConnection,
+    engine: Engine,
+    text: str,
+    parameters: Any,
+    transaction: Connection | None = None,
+) -> Rows:
+    """Run a statement, and return what it gives. Raises DBAPIError.
+
+    The driver gets it at once, but where it is watched: then SQLAlchemy runs it, in its
+    ``transaction`` or by itself.
+    """
+    if is_watched(engine):
+        return tell(transaction or Connection(engine, connection), text, parameters)
+    origin().queries += 1
     cursor = connection.cursor()
     try:
         cursor.execute(text, parameters)

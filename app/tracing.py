@@ -20,13 +20,11 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, get_current_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Engine, ExceptionContext, event
 
-from app import statements
 from app.extensions import db
 from app.metrics import METHODS
 from app.origin import origin
 from app.outbox.items import Claim
 from app.outbox.work import Attempt, Ended
-from app.statements import Rows, Run
 
 # How long a process that ends may take to send what it has left, in seconds.
 PATIENCE = 3
@@ -128,20 +126,8 @@ def _carry_on() -> None:
     origin().traceparent = carrier.get("traceparent")
 
 
-def _around_statement(run: Run, engine: Engine, text: str, parameters: Any) -> Rows:
-    """Make a span of a statement that is run past SQLAlchemy."""
-    began = time.time_ns()
-    try:
-        rows = run(engine, text, parameters)
-    except Exception as error:
-        _tell_statement(engine.dialect.name, text, began, error)
-        raise
-    _tell_statement(engine.dialect.name, text, began)
-    return rows
-
-
 def _watch(engine: Engine) -> None:
-    """Make a span of each statement that SQLAlchemy runs."""
+    """Make a span of each statement."""
     name = engine.dialect.name
 
     def begin(*_: Any) -> None:
@@ -157,8 +143,7 @@ def _watch(engine: Engine) -> None:
                 name, context.statement, _began.get(time.time_ns()), context.original_exception
             )
 
-    # First of all, so that the wait for SQLite's other writers counts.
-    event.listen(engine, "before_cursor_execute", begin, insert=True)
+    event.listen(engine, "before_cursor_execute", begin)
     event.listen(engine, "after_cursor_execute", end)
     event.listen(engine, "handle_error", fail)
 
@@ -186,7 +171,6 @@ def init_app(app: Flask) -> None:
     _tracer()
     app.wsgi_app = Traced(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["around_jobs"].append(_around_job)
-    statements.around = _around_statement
     with app.app_context():
         for engine in db.engines.values():
             _watch(engine)

@@ -28,7 +28,7 @@ from tests.mailbox import Mailbox
 from tests.watching import statements_of
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRET = "a secret of the test suite and of nothing else"
+SECRET = "what this suite of tests signs with and nothing else"
 
 # Every answer that any test meets is held to the document.
 Flask.test_client_class = ContractClient

@@ -3,8 +3,10 @@
 import stat
 import subprocess
 import sys
+from base64 import b64encode, urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from random import Random
 from threading import Barrier
 
 import pytest
@@ -69,6 +71,20 @@ def test_a_name_a_class_or_a_mapping_chooses_the_environment(environ, source, na
     assert tuple(values[name] for name in names) == expected
 
 
+@pytest.mark.parametrize(
+    ("named", "said", "limited"),
+    [
+        ("testing", {}, False),
+        ("testing", {"RATELIMIT_ENABLED": "1"}, True),
+        ("development", {}, True),
+        ("development", {"RATELIMIT_ENABLED": "0"}, False),
+    ],
+)
+def test_rates_are_limited_but_under_a_test_runner_that_does_not_ask(environ, named, said, limited):
+    environ |= said
+    assert load(named, environ)["RATELIMIT_ENABLED"] is limited
+
+
 @pytest.mark.parametrize("source", [None, "production", Production, {"FLASK_CONFIG": "production"}])
 def test_production_takes_settings_that_are_whole_and_safe(source):
     values = load(source, GOOD)
@@ -98,6 +114,12 @@ def test_an_empty_variable_is_one_that_is_not_set(environ):
 def test_an_unknown_environment_is_refused_by_name():
     with pytest.raises(ConfigurationError, match="FLASK_CONFIG is 'staging'; it must be one of"):
         load(None, {"FLASK_CONFIG": "staging"})
+
+
+@pytest.mark.parametrize(("source", "named"), [(5, "int"), (["testing"], "list"), (b"", "bytes")])
+def test_settings_from_anything_else_are_a_mistake_of_the_callers(source, named):
+    with pytest.raises(TypeError, match=rf"a name, a class or a mapping, not {named}$"):
+        create_app(source)
 
 
 def test_production_names_every_fault_in_one_message():
@@ -130,9 +152,58 @@ def test_production_refuses_a_secret_that_is_none(name, secret, fault):
     assert faults(None, GOOD | {name: secret}) == [f"{name} {fault}"]
 
 
-@pytest.mark.parametrize("secret", [SECRET, "é" * 16, "0" * 64, "your own horse, changed battery"])
+PLACEHOLDERS = [
+    "secretsecretsecretsecretsecretsecret",
+    "dev-secret-key-not-for-production-use",
+    "insecure-default-do-not-use-in-production",
+    "supersecretsupersecretsupersecret123",
+    "my-very-secret-jwt-key-for-testing-only",
+    "you-will-never-guess-you-will-never-guess",
+    "hard to guess string hard to guess string",
+    "thisisasecretkeythisisasecretkey",
+    "passwordpasswordpasswordpassword",
+    "<generate-a-secret-key-with-openssl-rand>",
+    "ChangeMeChangeMeChangeMeChangeMeChangeMe",
+]
+
+
+@pytest.mark.parametrize("secret", PLACEHOLDERS)
+def test_production_refuses_a_secret_that_others_know(secret):
+    assert faults(None, GOOD | {"SECRET_KEY": secret}) == ["SECRET_KEY is a placeholder."]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *(SECRET, "your own horse, changed battery!!", "конь, батарея, скоба", "🐴🔋📎🥇🦄🐝🌵🍄"),
+        *("k" * 40, "0123456789abcdef" * 2, "12345678901234567890123456789012"),
+    ],
+)
 def test_a_secret_is_no_placeholder_for_a_word_or_two(secret):
-    assert not config.is_placeholder(secret)
+    assert load(None, GOOD | {"SECRET_KEY": secret})["SECRET_KEY"] == secret
+
+
+def test_no_secret_that_chance_made_is_a_placeholder():
+    chance = Random(4711)
+    made = [chance.randbytes(size) for size in [16, 32, 32, 32, 48, 256] * 2000]
+    texts = [text for raw in made for text in (raw.hex(), b64encode(raw), urlsafe_b64encode(raw))]
+    told = [text if isinstance(text, str) else text.decode().rstrip("=") for text in texts]
+    assert [text for text in told if config.is_placeholder(text)] == []
+
+
+def test_one_fault_is_told_of_one_setting():
+    environ = {
+        "DATABASE_URL": "mysql://x",
+        "PUBLIC_URL": "example",
+        "SECRET_KEY": "x" * 31,
+        "JWT_SECRET_KEY": "short, secret, " + "x" * 40,
+    }
+    assert faults(None, GOOD | environ) == [
+        "DATABASE_URL must start with sqlite:// or postgresql://.",
+        "PUBLIC_URL must be a URL such as https://api.example.com.",
+        "SECRET_KEY is shorter than 32 bytes.",
+        "JWT_SECRET_KEY is shorter than 32 bytes.",
+    ]
 
 
 def test_token_secrets_of_commas_alone_are_none():

@@ -1,7 +1,9 @@
 """Reads past the ORM give what it would give, and fail as it would fail."""
 
+import logging
+
 import pytest
-from sqlalchemy import Integer, bindparam, func, insert, literal, select, text
+from sqlalchemy import Engine, Integer, bindparam, event, func, insert, literal, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from app.extensions import db
@@ -34,7 +36,24 @@ def context(app, tasks):
         yield
 
 
-def test_values_are_what_the_orm_gives(context, alice):
+@pytest.fixture(params=["heard", "unheard"])
+def listened(request, app):
+    """Whether anybody listens to SQLAlchemy, it is the same."""
+    if request.param == "unheard":
+        yield
+        return
+    with app.app_context():
+        engine = db.engine
+
+    def listener(*_):
+        pass
+
+    event.listen(engine, "before_cursor_execute", listener)
+    yield
+    event.remove(engine, "before_cursor_execute", listener)
+
+
+def test_values_are_what_the_orm_gives(context, alice, listened):
     found = Query(OWNED.order_by(Task.id)).all({"owner_id": alice.id})
     told = db.session.execute(OWNED.order_by(Task.id), {"owner_id": alice.id}).all()
     assert len(found) == 3
@@ -42,7 +61,7 @@ def test_values_are_what_the_orm_gives(context, alice):
 
 
 @pytest.mark.parametrize("titles", [["b"], ["a", "c"], ["a", "b", "c", "d"], []])
-def test_a_parameter_may_be_a_list_of_any_length(context, alice, titles):
+def test_a_parameter_may_be_a_list_of_any_length(context, alice, titles, listened):
     found = NAMED.all({"owner_id": alice.id, "titles": titles})
     assert [row[0] for row in found] == [title for title in titles if title in "abc"]
 
@@ -61,7 +80,9 @@ def test_a_constant_of_the_statement_is_stored_as_its_type_says(context):
     assert high.all({}) == [(3,)]
 
 
-def test_a_transaction_under_way_sees_what_it_wrote_and_nobody_else_does(app, context, alice):
+def test_a_transaction_under_way_sees_what_it_wrote_and_nobody_else_does(
+    app, context, alice, listened
+):
     db.session.execute(insert(Task), [TaskRow(created_by=alice.id)])
     assert COUNT.all({}) == [(4,)]
     with app.app_context():
@@ -70,7 +91,7 @@ def test_a_transaction_under_way_sees_what_it_wrote_and_nobody_else_does(app, co
     assert COUNT.all({}) == [(3,)]
 
 
-def test_a_snapshot_stays_as_it_was(app, context, alice):
+def test_a_snapshot_stays_as_it_was(app, context, alice, listened):
     with snapshot():
         before = COUNT.all({})
         with app.app_context():
@@ -80,7 +101,7 @@ def test_a_snapshot_stays_as_it_was(app, context, alice):
     assert COUNT.all({}) == [(4,)]
 
 
-def test_reading_leaves_no_connection_out_of_the_pool(context, alice):
+def test_reading_leaves_no_connection_out_of_the_pool(context, alice, listened):
     for _ in range(2 * db.engine.pool.size()):
         COUNT.all({})
         with pytest.raises(DBAPIError):
@@ -88,7 +109,7 @@ def test_reading_leaves_no_connection_out_of_the_pool(context, alice):
     assert db.engine.pool.checkedout() == 0
 
 
-def test_statements_are_counted_for_the_request_at_hand(context):
+def test_statements_are_counted_for_the_request_at_hand(context, listened):
     asked = Origin()
     with coming_from(asked):
         COUNT.all({})
@@ -96,7 +117,40 @@ def test_statements_are_counted_for_the_request_at_hand(context):
     assert asked.queries == 2
 
 
-def test_what_the_database_refuses_is_raised_as_sqlalchemy_does(context):
+@pytest.mark.parametrize("target", [Engine, None])
+@pytest.mark.parametrize("moment", ["before_cursor_execute", "after_cursor_execute"])
+def test_who_listens_to_sqlalchemy_is_told_of_each_statement(app, alice, target, moment):
+    texts = []
+
+    def listener(conn, cursor, statement, parameters, context, executemany):
+        texts.append(statement.split()[0])
+
+    task = alice.task()
+    with app.app_context():
+        target = target or db.engine
+    event.listen(target, moment, listener)
+    try:
+        assert alice.get(f"/tasks/{task['id']}").json == task
+        changed = alice.patch(f"/tasks/{task['id']}", {"title": "Other"})
+        alice.task()
+    finally:
+        event.remove(target, moment, listener)
+    assert changed.json["title"] == "Other"
+    assert texts == [*["SELECT"] * 2, *["SELECT", "SELECT", "UPDATE"], *["SELECT"] * 2, "INSERT"]
+    assert alice.get(f"/tasks/{task['id']}").json == changed.json
+    assert len(texts) == 8
+
+
+def test_the_log_of_sqlalchemy_has_each_statement_without_its_values(alice, caplog):
+    task = alice.task("A title of a person's")
+    with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
+        assert alice.get(f"/tasks/{task['id']}").json == task
+    told = [line.getMessage() for line in caplog.records if line.name == "sqlalchemy.engine.Engine"]
+    assert sum(line.startswith("SELECT") for line in told) == 2
+    assert "A title of a person's" not in caplog.text
+
+
+def test_what_the_database_refuses_is_raised_as_sqlalchemy_does(context, listened):
     wrong = select(literal(1).label("one")).select_from(text("no_such_table"))
     with pytest.raises(DBAPIError) as told:
         db.session.execute(wrong)
@@ -109,7 +163,9 @@ def test_what_the_database_refuses_is_raised_as_sqlalchemy_does(context):
     assert COUNT.all({}) == [(3,)]
 
 
-def test_a_connection_on_which_a_write_failed_shows_what_others_wrote_since(app, context, alice):
+def test_a_connection_on_which_a_write_failed_shows_what_others_wrote_since(
+    app, context, alice, listened
+):
     nobodys = TaskRow(created_by=alice.id + 1000)
     pool = db.engine.pool
     for written in range(1, pool.size() + 1):
@@ -121,7 +177,7 @@ def test_a_connection_on_which_a_write_failed_shows_what_others_wrote_since(app,
         assert COUNT.all({}) == [(3 + written,)]
 
 
-def test_a_value_of_a_person_is_in_no_error(context):
+def test_a_value_of_a_person_is_in_no_error(context, listened):
     echo = Query(select(func.no_such_function(bindparam("secret", type_=Integer))))
     with pytest.raises(DBAPIError) as found:
         echo.all({"secret": 424242})

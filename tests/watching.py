@@ -1,15 +1,13 @@
-"""The statements that an application's database is given, by SQLAlchemy and past it."""
+"""The statements that an application's database is given, and the connections."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.pool import PoolProxiedConnection
 
-from app import statements
 from app.extensions import db
 
 Note = Callable[[PoolProxiedConnection, str, Any], None]
@@ -20,20 +18,13 @@ def watched(app: Flask, note: Note) -> Iterator[None]:
     """Call ``note`` with each statement that is to run: connection, text and (first) parameters."""
     with app.app_context():
         engine = db.engine
-    execute = statements.execute
-
-    def noted(asked, connection, text, parameters):
-        if asked is engine:
-            note(connection, text, parameters)
-        return execute(asked, connection, text, parameters)
 
     def listener(conn, cursor, text, parameters, context, executemany):
         note(conn.connection, text, parameters[0] if isinstance(parameters, list) else parameters)
 
     event.listen(engine, "before_cursor_execute", listener)
     try:
-        with patch.object(statements, "execute", noted):
-            yield
+        yield
     finally:
         event.remove(engine, "before_cursor_execute", listener)
 

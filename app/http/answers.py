@@ -21,16 +21,12 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Answer(Response):
-    """Leaves our own addresses as they are: to encode them once more costs as much as a query."""
+    """A text, whose headers go out as they are: to look through them costs as much as a query."""
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
-        location = self.headers.get("Location")
-        if location is None or not location.isascii():
-            return super().get_wsgi_headers(environ)
-        del self.headers["Location"]
-        headers = super().get_wsgi_headers(environ)
-        headers["Location"] = self.headers["Location"] = location
-        return headers
+        if self.headers.get("Location", "").isascii():
+            return self.headers
+        return super().get_wsgi_headers(environ)
 
 
 class Text(NamedTuple):
@@ -77,11 +73,6 @@ def page_text(page: Page, tag: str | None = None) -> Text:
     return Text(body, tag or _tag_of_page(body), _link(page))
 
 
-def resource_text(row: Row) -> Text:
-    """Return what is told of a resource."""
-    return Text(_json(row), tag_of(row["version"]) if "version" in row else None)
-
-
 def tell(text: Text, status: int = 200) -> Response:
     """Answer with a text, or that the client has it."""
     if text.tag is not None and not_modified(text.tag):
@@ -106,7 +97,8 @@ def _json(data: Any) -> bytes:
 
 
 def _resource(row: Row, status: int) -> Response:
-    response = tell(resource_text(row), status)
+    tag = tag_of(row["version"]) if "version" in row else None
+    response = tell(Text(_json(row), tag), status)
     if status in {201, 202} and "url" in row:
         response.headers["Location"] = row["url"]
     return response

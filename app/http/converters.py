@@ -1,28 +1,33 @@
-"""The parts of a path: ids that can't be anything but ids."""
+"""The parts of a path: ids. One that can't be any is nobody's, which is told behind the door."""
+
+import re
 
 from flask import Flask
-from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
 from app.database import BIGGEST_ID
 
+ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
+TOKEN_ID = re.compile(r"[0-9a-f]{32}")
+
 
 class RowIdConverter(BaseConverter):
-    """A row's number, written one way only: no sign, no leading zero, no other script's digits."""
+    """A row's number, written one way only: another way it is 0, which no row has."""
 
-    regex = r"[1-9][0-9]{0,18}"
+    regex = r"[0-9]+"
 
     def to_python(self, value: str) -> int:
-        number = int(value)
-        if number > BIGGEST_ID:
-            raise NotFound  # after a ValidationError the router would answer 405 to some methods
-        return number
+        number = int(value) if ROW_ID.fullmatch(value) else 0
+        return number if number <= BIGGEST_ID else 0
 
 
 class TokenIdConverter(BaseConverter):
-    """An unguessable id: 32 hexadecimal digits."""
+    """An unguessable id, 32 hexadecimal digits: anything else is empty, which none is."""
 
-    regex = r"[0-9a-f]{32}"
+    regex = r"[0-9A-Za-z_-]+"
+
+    def to_python(self, value: str) -> str:
+        return value if TOKEN_ID.fullmatch(value) else ""
 
 
 def init_app(app: Flask) -> None:

@@ -12,7 +12,7 @@ import marshmallow as ma
 from marshmallow import fields
 
 _INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
     r"([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -20,7 +20,10 @@ _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 
 def read_instant(text: str) -> datetime:
-    """Read an RFC 3339 instant into UTC. Raises ValueError, also for one without an offset."""
+    """Read an RFC 3339 instant into UTC, cut to microseconds.
+
+    Raises ValueError, also for one without an offset.
+    """
     if not _INSTANT.fullmatch(text):
         raise ValueError(text)
     try:

@@ -15,6 +15,9 @@ TYPES = {
     DayOrInstant: ("string", None),
 }
 
+# What is taken off a text's ends: JSON Schema means something else by white space (ECMA-262).
+WHITE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
 
 class Converter(OpenAPIConverter):
     """Makes the document's schemas and parameters."""
@@ -74,7 +77,7 @@ def _pattern(field: Text) -> str:
     if field.pattern:
         return f"^{field.pattern.pattern}$"
     if field.trim and field.least:
-        return r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+        return rf"^[^\u0000]*[^\u0000{WHITE}][^\u0000]*$"
     return r"^[^\u0000]*$"
 
 

@@ -17,7 +17,7 @@ from app.errors import BadRequest, NotFound, Problem, StaleVersion, kinds
 from app.extensions import api
 from app.http.blueprint import Blueprint
 from app.http.body import MERGE_PATCH
-from app.http.converters import RowIdConverter, TokenIdConverter
+from app.http.converters import TOKEN_ID, RowIdConverter, TokenIdConverter
 from app.http.jsonschema import Converter, example_of
 from app.http.limits import HEADERS
 from app.http.output import PROBLEM
@@ -51,7 +51,7 @@ Tasks, and the accounts that they belong to.
 
 PATH_TYPES = {
     RowIdConverter: {"type": "integer", "format": "int64", "minimum": 1, "maximum": BIGGEST_ID},
-    TokenIdConverter: {"type": "string", "pattern": f"^{TokenIdConverter.regex}$"},
+    TokenIdConverter: {"type": "string", "pattern": f"^{TOKEN_ID.pattern}$"},
 }
 
 REQUEST_HEADERS: Mapping[str, tuple[str, Document]] = {

@@ -26,6 +26,17 @@ class ResourceUrl(fields.Field[str]):
         return self.of(obj["id"] if isinstance(obj, Mapping) else obj.id)
 
 
+class AlwaysNull(fields.Field[None]):
+    """A member that the contract has, and that is null in whatever can be read."""
+
+    def __init__(self, **told: str) -> None:
+        # The contract's type, which clients are made from, is that of a value too.
+        super().__init__(dump_only=True, metadata={"type": ["string", "null"], **told})
+
+    def serialize(self, attr: str, obj: Any, accessor: Any = None, **kwargs: Any) -> None:
+        return None
+
+
 class Shown(fields.Nested):
     """Another resource within an answer, shown as its own schema shows it."""
 
@@ -47,6 +58,12 @@ class OutputSchema(SQLAlchemySchema):
             for key, field in self.dump_fields.items()
             if hasattr(self.opts.model, field.attribute or key)
         }
+
+    @cached_property
+    def _nulls(self) -> tuple[str, ...]:
+        return tuple(
+            key for key, field in self.dump_fields.items() if isinstance(field, AlwaysNull)
+        )
 
     @cached_property
     def _addresses(self) -> dict[str, ResourceUrl]:
@@ -72,6 +89,9 @@ class OutputSchema(SQLAlchemySchema):
         """Return the members of several answers, as ``from_row`` does of one."""
         keys = tuple(self._stored)
         rows = [dict(zip(keys, values, strict=False)) for values in found]
+        for key in self._nulls:
+            for row in rows:
+                row[key] = None
         for key, address in self._addresses.items():
             start = address.of("")
             for row in rows:

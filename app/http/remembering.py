@@ -1,9 +1,9 @@
-"""Answers that are remembered: nothing that has not changed since is read a second time.
+"""Lists that are remembered: none that has not changed since is read a second time.
 
-An answer that depends on its question and on little else is named by these, before anything is
-read. The name of a list is its entity tag: whoever has what it names is told so at once, by
-whichever process. Whoever asks in vain is given what this process answered before, if it still
-has it. What a name stands for never changes, so nothing is ever forgotten too late.
+A page that depends on its question and on little else is named by these, before anything is read.
+Its name is its entity tag: whoever has what it names is told so at once, by whichever process.
+Whoever asks in vain is given what this process answered before, if it still has it. What a name
+stands for never changes, so nothing is ever forgotten too late.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from typing import Any
 from flask import Flask, current_app, request
 
 from app.extensions import cache
-from app.http.answers import Text, page_text, resource_text, tell, unchanged
+from app.http.answers import Text, page_text, tell, unchanged
 from app.http.conditional import is_held
 from app.http.output import OutputSchema
 from app.http.pages import Page
 from app.http.promises import View
 
-# So many bytes each process remembers, and no answer that is longer than so many.
+# So many bytes each process remembers, and no page that is longer than so many.
 MOST = 16 * 1024 * 1024
 LARGEST = 128 * 1024
 
@@ -30,9 +30,9 @@ State = tuple[int | str, ...]
 def remembered(
     schema: OutputSchema, depends_on: Callable[..., State | None]
 ) -> Callable[[View], View]:
-    """Remember what a view of a row or a page, shown by ``schema``, has answered.
+    """Remember what a view of pages, whose rows ``schema`` shows, has answered.
 
-    ``depends_on`` gets what the view gets. It returns all that the answer depends on beside the
+    ``depends_on`` gets what the view gets. It returns all that a page depends on beside the
     question, with whose it is; or None where that is more than can be told.
     """
     shape = ",".join(f"{name} {type(field).__name__}" for name, field in schema.fields.items())
@@ -64,8 +64,8 @@ def _name(shape: str, state: State) -> str:
     return f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
 
 
-def _remember(name: str, value: Any) -> Text:
-    text = page_text(value, name) if isinstance(value, Page) else resource_text(value)
+def _remember(name: str, page: Page) -> Text:
+    text = page_text(page, name)
     if len(text.body) <= LARGEST:
         cache.set(name, text)
     return text

@@ -29,13 +29,4 @@ def list_depends_on(actor: Actor, query: Mapping[str, Any]) -> tuple[int | str, 
     """What a list depends on beside its question: None for another's, or by the time."""
     if query["owner_id"] not in {None, actor.id} or "overdue" in query["filters"]:
         return None
-    return _own_state(actor)
-
-
-def task_depends_on(actor: Actor, **_: Any) -> tuple[int | str, ...] | None:
-    """What one task depends on: None for an administrator's, which may be another's."""
-    return None if actor.is_admin else _own_state(actor)
-
-
-def _own_state(actor: Actor) -> tuple[int | str, ...]:
     return actor.id, actor.tasks_generation, actor.role, actor.time_zone

@@ -66,7 +66,6 @@ def change_tasks(actor: Actor, asked: dict[str, Any]) -> Sequence[Operation]:
 @requires_token(Scope.tasks_read)
 @hides_task
 @blueprint.response(200, TASK)
-@remembered(TASK, policy.task_depends_on)
 def read_task(actor: Actor, task_id: int) -> Row:
     """Read a task."""
     return services.read_task(actor, task_id)

@@ -25,7 +25,14 @@ from app.http.fields import (
     Whole,
     at_most_one,
 )
-from app.http.output import OutputSchema, ProblemSchema, ResourceUrl, Shown, page_schema
+from app.http.output import (
+    AlwaysNull,
+    OutputSchema,
+    ProblemSchema,
+    ResourceUrl,
+    Shown,
+    page_schema,
+)
 from app.tasks.models import Priority, Status, Task
 from app.tasks.operations import Operation
 from app.tasks.positions import LONGEST
@@ -189,6 +196,7 @@ class TaskSchema(OutputSchema):
             "created_at": "2026-11-21T09:00:00.000000Z",
             "updated_at": "2026-11-21T09:00:00.000000Z",
             "completed_at": None,
+            "deleted_at": None,
             "url": "https://api.example.com/api/v1/tasks/1",
         }
 
@@ -206,6 +214,7 @@ class TaskSchema(OutputSchema):
     created_at = Instant()
     updated_at = Instant()
     completed_at = Instant()
+    deleted_at = AlwaysNull(format="date-time", description="Always null: deleted tasks are gone.")
     url = ResourceUrl("/api/v1/tasks/")
 
 

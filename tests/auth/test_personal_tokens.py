@@ -318,10 +318,17 @@ def test_a_missing_scope_is_told_before_any_mistake_and_changes_nothing(alice, m
     assert script.get(f"/tasks/{task['id']}").json == task
 
 
-def test_a_session_has_every_scope(app, alice):
+def test_a_session_has_every_scope(app, alice, make):
+    script, headers = make(*Scope), {"X-Request-ID": "same"}
+    opened = 0
     for method, path, promise in calls(app):
         if scope_of(promise):
-            assert alice.call(method, path).status_code not in {401, 403}, (method, path)
+            answer = alice.call(method, path, headers=headers)
+            assert answer.status_code not in {401, 403}, (method, path)
+            same = script.call(method, path, headers=headers)
+            assert (answer.status_code, answer.data) == (same.status_code, same.data)
+            opened += 1
+    assert opened >= 10
 
 
 def test_with_the_scopes_a_script_does_what_its_owner_does(alice, bob, make):

@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
@@ -24,6 +23,7 @@ from tests.deploy.gateway import (
     needs_nginx,
     send,
 )
+from tests.waiting import wait_for
 
 pytestmark = needs_nginx
 
@@ -158,7 +158,7 @@ class TestJourney:
         sent = gateway.call("POST", "/api/v1/imports", file, headers)
         assert sent.status == 202
         path = f"/api/v1/jobs/{sent.json['id']}"
-        wait_for(lambda: gateway.call("GET", path, headers=bearer).json["finished_at"])
+        wait_for(lambda: gateway.call("GET", path, headers=bearer).json["finished_at"], 15)
         report = gateway.call("GET", f"{path}/result", headers=bearer)
         assert report.json == {"created": 300, "refused": 0, "rows": []}
         longest = Config.MAX_UPLOAD_LENGTH
@@ -189,13 +189,11 @@ class TestJourney:
 
 def logged(gateway, request_id):
     """Return the line of a request, which nginx writes after it has answered."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        for line in gateway.log():
-            if line["request_id"] == request_id:
-                return line
-        time.sleep(0.05)
-    pytest.fail(f"{request_id} is not in the log")
+
+    def found():
+        return [line for line in gateway.log() if line["request_id"] == request_id]
+
+    return wait_for(found, 10)[0]
 
 
 class TestRefusals:
@@ -376,7 +374,7 @@ class TestFailover:
             answer = gateway.call("GET", "/api/v1/tasks", headers=bearer)
             assert_nginx_problem(answer, 503, "unavailable", "/api/v1/tasks")
             second.start()
-            wait_for(lambda: gateway.call("GET", "/api/v1/tasks", headers=bearer).status == 200)
+            wait_for(lambda: gateway.call("GET", "/api/v1/tasks", headers=bearer).status == 200, 15)
 
     @pytest.mark.parametrize(
         ("method", "times"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("PATCH", 1)]
@@ -391,15 +389,6 @@ class TestFailover:
                 answer = gateway.call(method, "/api/v1/tasks", {} if "P" in method else None)
                 assert answer.status == 503
                 assert seen == [method] * times
-
-
-def wait_for(holds, seconds=15):
-    done = threading.Event()
-    for _ in range(seconds * 10):
-        if holds():
-            return
-        done.wait(0.1)
-    raise AssertionError("It did not come to hold.")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tests.celery import beat, worker
 from tests.deploy.gateway import deployed, needs_nginx
 from tests.redis import needs_redis, redis
 from tests.smtp import listening
+from tests.waiting import wait_for
 
 pytestmark = [needs_nginx, needs_redis]
 
@@ -44,17 +45,8 @@ def installation(tmp_path_factory):
         )
 
 
-def wait_for(read, seconds=60):
-    """Return what is read, once it is anything."""
-    deadline = time.monotonic() + seconds
-    while not (found := read()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
-    return found
-
-
 def mail_on(received, subject):
-    return wait_for(lambda: [mail for mail in received if subject in mail["Subject"]])[0]
+    return wait_for(lambda: [mail for mail in received if subject in mail["Subject"]], 60)[0]
 
 
 def text_of(mail):
@@ -69,7 +61,7 @@ def finished(call, location):
         job = call("GET", path).json
         return job if job["finished_at"] else None
 
-    return wait_for(read)
+    return wait_for(read, 60)
 
 
 def test_the_whole_job_through_every_part(installation):

@@ -15,6 +15,7 @@ from app.http.limits import HEADERS
 from app.http.openapi import PROBLEM_JSON, build
 from app.http.promises import promise
 from app.site.document import to_yaml
+from tests.problems import assert_problem
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -282,6 +283,8 @@ def test_example_bodies_are_accepted_by_the_routes(client, accounts, operations)
     assert ada.put(path, example("replaceTask")).status_code == 200
     assert ada.patch(path, example("changeTask")).status_code == 200
     assert ada.put(f"{path}/status", example("changeStatus")).status_code == 200
+    done = ada.get(path).json
+    assert done == {**done, **example("changeTask"), **example("changeStatus")}
     assert ada.post("/tasks/batch", example("changeTasks")).status_code == 200
     assert ada.post("/exports", example("createExport")).status_code == 202
     for media_type, told in operations["createImport"]["requestBody"]["content"].items():
@@ -369,7 +372,11 @@ class TestServed:
         ],
     )
     def test_to_who_accepts_it(self, client, path, accept, status):
-        assert client.get(path, headers={"Accept": accept}).status_code == status
+        answer = client.get(path, headers={"Accept": accept})
+        if status == 406:
+            assert_problem(answer, 406, "not_acceptable")
+        else:
+            assert (answer.status_code, answer.data) == (200, client.get(path).data)
 
 
 def test_promises_add_up_and_are_handed_on():

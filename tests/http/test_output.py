@@ -28,9 +28,14 @@ def assert_alike(schema, model, row_id):
     stored = db.session.get_one(model, row_id)
     asked = select(*schema.columns).where(model.id == row_id)
     dumped = schema.dump(stored)
-    assert as_json(schema.from_model(stored)) == as_json(dumped)
-    assert as_json(schema.from_row(db.session.execute(asked).one())) == as_json(dumped)
-    assert as_json(schema.from_row(Query(asked, shown=True).first({}))) == as_json(dumped)
+    ways = (
+        schema.from_model(stored),
+        schema.from_row(db.session.execute(asked).one()),
+        schema.from_row(Query(asked, shown=True).first({})),
+    )
+    for told in ways:
+        assert as_json(told) == as_json(dumped)
+        assert [*told] == [*dumped]
     return dumped
 
 
@@ -85,14 +90,26 @@ def test_any_task_is_told_alike_in_each_way(app, alice, moment, due, said):
         fresh = as_json(TASK.from_model(task))
         told = assert_alike(TASK, Task, task.id)
     assert fresh == told
-    assert told.keys() == TASK.fields.keys()
+    assert [*told] == [*TASK.fields]
     assert {name: told[name] for name in said} == said
+
+
+def test_rows_are_told_alike_together_and_whatever_follows_their_columns(app, alice):
+    for number in range(3):
+        alice.task(f"{number}")
+    with app.test_request_context():
+        found = db.session.execute(select(*TASK.columns, Task.title_key).order_by(Task.id)).all()
+        told = TASK.from_rows(found)
+        stored = db.session.scalars(select(Task).order_by(Task.id)).all()
+        assert as_json(told) == as_json(TASK.dump(stored, many=True))
+        assert told == [TASK.from_row(values) for values in found]
+    assert {tuple(row) for row in told} == {tuple(TASK.fields)}
 
 
 def test_an_answer_holds_no_more_than_its_schema(app, alice):
     with app.test_request_context():
         names = {column.key for column in TASK.columns}
-        assert names == TASK.fields.keys() - {"url"}
+        assert names == TASK.fields.keys() - {"deleted_at", "url"}
         assert not {"password_hash", "email_key"} & {column.key for column in USER.columns}
     assert alice.task().keys() == TASK.fields.keys()
 

@@ -16,6 +16,7 @@ from app.jobs.models import FilePiece
 from app.tasks.models import Task
 from tests.factories import TaskRow
 from tests.jobs.conftest import tasks_of
+from tests.problems import assert_problem
 
 CARRIED = (
     *("title", "description", "status", "priority", "due_date", "due_at", "time_zone"),
@@ -79,8 +80,12 @@ def test_a_file_is_told_as_what_it_is(alice, export_file, name, media_type, file
     ],
 )
 def test_a_file_goes_to_who_accepts_it(alice, export_file, name, accept, status):
-    path = export_file(alice, name).request.path.removeprefix("/api/v1")
-    assert alice.get(path, headers={"Accept": accept}).status_code == status
+    file = export_file(alice, name)
+    answer = alice.get(file.request.path.removeprefix("/api/v1"), headers={"Accept": accept})
+    if status == 406:
+        assert_problem(answer, 406, "not_acceptable")
+    else:
+        assert (answer.status_code, answer.data) == (200, file.data)
 
 
 def test_an_export_has_all_of_ones_tasks_and_nobody_elses(alice, bob, export_file):

@@ -26,6 +26,7 @@ SHOWN = {
     "created_by": 1,
     "created_at": NOW,
     "updated_at": NOW,
+    "deleted_at": None,
     "url": "https://api.example.com/api/v1/tasks/7",
 }
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=150)
@@ -181,7 +182,7 @@ class TestCsv:
         assert header == [
             *("id", "title", "description", "status", "priority", "due_date", "due_at"),
             *("time_zone", "position", "version", "created_by", "created_at", "updated_at"),
-            *("completed_at", "url"),
+            *("completed_at", "deleted_at", "url"),
         ]
         assert row[1] == '=1+1, "or"\nmore'
         assert row[6] == "2026-11-21T09:00:00.123456Z"

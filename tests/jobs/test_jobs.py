@@ -126,12 +126,16 @@ def test_an_export_asked_for_twice_with_a_key_is_made_once(alice, stored, drain)
     ],
 )
 def test_a_personal_token_reads_with_one_scope_and_imports_with_the_other(
-    alice, scope, call, status
+    alice, stored, scope, call, status
 ):
     asked = {"name": "script", "scopes": [scope]}
     alice.access_token = alice.post("/auth/tokens", asked).json["token"]
     method, path, body = call
-    assert alice.call(method, path, json=body).status_code == status
+    answer = alice.call(method, path, json=body)
+    if status == 403:
+        assert_problem(answer, 403, "insufficient_scope")
+    assert answer.status_code == status
+    assert stored(select(func.count()).select_from(Job)) == [(int(status == 202),)]
 
 
 def test_more_unfinished_jobs_than_ten_are_a_conflict_and_finished_ones_make_room(

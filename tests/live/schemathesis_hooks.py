@@ -64,7 +64,10 @@ def filter_query(_context, query):
 @schemathesis.hook
 def before_call(_context, case, _kwargs):
     """Make good data good: only a server's own cursor is one, and a key names one request."""
-    if case.meta is None or not case.meta.generation.mode.is_positive:
+    if case.meta is None:
+        return
+    if not case.meta.generation.mode.is_positive:
+        spoil(case)
         return
     if case.query:
         case.query.pop("cursor", None)
@@ -78,6 +81,14 @@ def before_call(_context, case, _kwargs):
         case.body["format"] = "csv"  # which its file's name may not tell
     if case.operation.path.endswith("/tokens") and case.method == "POST":
         expire_later(case.body)
+
+
+def spoil(case):
+    """Make bad data bad: what was to break a format, and is null where that may be, broke none."""
+    for mutation in getattr(case.meta.phase.data, "mutations", ()):
+        name = mutation.schema_pointer.rpartition("/")[2]
+        if mutation.keywords == ("format",) and isinstance(case.body, dict) and name in case.body:
+            case.body[name] = case.body[name] or "no such thing"
 
 
 def choose_password(account):

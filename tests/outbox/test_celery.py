@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import ssl
-import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -30,6 +29,7 @@ from tests.conftest import SECRET
 from tests.outbox import probes  # noqa: F401  # registers its jobs
 from tests.problems import assert_problem
 from tests.redis import needs_redis, redis
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +113,6 @@ def enqueue(carrying):
             commit()
 
     return add
-
-
-def wait_until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def kept_results(server):
@@ -221,8 +214,8 @@ class TestWorker:
         for item_id in [*doubled, 10**9]:
             sender._broker.send(item_id, 0)
         with probing(size=2) as one, probing(size=2) as two:
-            wait_until(is_empty)
-            wait_until(lambda: sender._broker.waiting() == 0)
+            wait_for(is_empty, 60)
+            wait_for(lambda: sender._broker.waiting() == 0, 60)
             assert (one.stop(), two.stop()) == (0, 0)
         assert sorted(events()) == list(range(20))
         told = lines(one) + lines(two)
@@ -242,7 +235,7 @@ class TestWorker:
         enqueue("probe.stall", folder=str(tmp_path))
         send()
         with probing() as one:
-            wait_until((tmp_path / "attempt-0").exists)
+            wait_for((tmp_path / "attempt-0").exists, 60)
             one.kill()
         assert events() == []
 
@@ -251,7 +244,7 @@ class TestWorker:
             return is_empty()
 
         with probing() as two:
-            wait_until(sent_and_done)
+            wait_for(sent_and_done, 60)
             assert two.stop() == 0
         [line] = lines(two)
         assert (line["attempt"], line["outcome"]) == (2, "done")
@@ -270,10 +263,10 @@ class TestWorker:
             return is_empty()
 
         with probing() as celery:
-            wait_until((tmp_path / "attempt-0").exists)
+            wait_for((tmp_path / "attempt-0").exists, 60)
             [child] = celery.pool()
             os.kill(child, signal.SIGKILL)
-            wait_until(sent_and_done)
+            wait_for(sent_and_done, 60)
         assert events() == [1]
 
     @with_redis
@@ -283,7 +276,7 @@ class TestWorker:
         enqueue("probe.linger", folder=str(tmp_path))
         send()
         with probing() as celery:
-            wait_until((tmp_path / "lingering").exists)
+            wait_for((tmp_path / "lingering").exists, 60)
             celery.process.send_signal(signal.SIGTERM)
             (tmp_path / "go").touch()
             assert celery.process.wait(timeout=60) == 0
@@ -307,7 +300,7 @@ def test_beat_has_workers_that_the_doctor_sees_run_what_is_periodic_and_leaves_n
     before = sorted(path.name for path in ROOT.iterdir())
     with probing() as celery, beat(tmp_path, environ, "tests.outbox.probe_worker:celery") as timer:
         # It is run when beat starts, and again after a second.
-        wait_until(lambda: celery.said().count("probe_worker.tick: done") > 1)
+        wait_for(lambda: celery.said().count("probe_worker.tick: done") > 1, 60)
         assert state_of_workers() == "ok"
         assert timer.stop() == 0
         assert celery.stop() == 0

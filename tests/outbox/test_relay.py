@@ -24,6 +24,7 @@ from app.outbox.worker import Worker
 from app.transactions import commit
 from tests.celery import RABBITMQ_URL, needs_rabbitmq
 from tests.redis import needs_redis, redis
+from tests.waiting import wait_for
 
 START = datetime(2040, 1, 31, 9, tzinfo=UTC)
 KIND = "forgotten_password"
@@ -269,19 +270,13 @@ class TestThread:
         finally:
             thread.stop()
 
-    def wait_until(self, true):
-        deadline = time.monotonic() + 30
-        while not true():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
     def test_with_a_broker_it_sends_what_is_enqueued_at_once_and_does_none_of_it(
         self, carrying, broker, enqueue, stored
     ):
         with self.running(carrying):
             before = time.monotonic()
             enqueue(2)
-            self.wait_until(lambda: broker.waiting() == 2)
+            wait_for(lambda: broker.waiting() == 2, 30)
             assert time.monotonic() - before < 4
         assert stored(select(OutboxItem.attempts)) == [(0,), (0,)]
 
@@ -290,7 +285,7 @@ class TestThread:
             with app.app_context():
                 work.enqueue(KIND, email="nobody@example.com")
                 commit()
-            self.wait_until(lambda: stored(select(OutboxItem.id)) == [])
+            wait_for(lambda: stored(select(OutboxItem.id)) == [], 30)
 
 
 def test_a_message_of_an_item_that_was_tried_since_is_passed_by(app, enqueue, stored):

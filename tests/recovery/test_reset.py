@@ -78,8 +78,9 @@ def test_a_reset_proves_the_address_and_tells_the_owner(forgotten, client, accou
     assert told(mails.arrived()) == {(HERS, "Your password was reset")}
 
 
-def test_an_address_is_found_however_it_is_written(forgotten, client):
+def test_an_address_is_found_however_it_is_written(forgotten, client, accounts, alice):
     assert reset(client, forgotten(" ALICE@Example.COM ")).status_code == 204
+    assert accounts.log_in("alice", NEW).id == alice.id
 
 
 def test_nothing_of_an_account_shows_in_the_answer(client, alice, mails, statements):

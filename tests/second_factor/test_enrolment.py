@@ -84,11 +84,12 @@ def test_confirming_answers_ten_recovery_codes_once(alice, stored):
 
 @pytest.mark.parametrize("steps", [-1, 0, 1])
 @pytest.mark.parametrize("typed", ["{}{}", " {} {} ", "{}-{}"])
-def test_a_code_of_a_step_near_now_confirms_however_it_was_typed(alice, steps, typed):
+def test_a_code_of_a_step_near_now_confirms_however_it_was_typed(alice, stored, steps, typed):
     totp = TOTP(alice.post("/auth/totp").json["secret"])
     code = totp.at(START, counter_offset=steps)
     typed = typed.format(code[:3], code[3:])
     assert alice.post("/auth/totp/confirm", {"code": typed}).status_code == 200
+    assert stored(FACTOR) == [(START, totp.timecode(START) + steps)]
 
 
 @pytest.mark.parametrize("steps", [-2, 2])

@@ -25,6 +25,7 @@ from tests.second_factor.conftest import LOGIN, START, STEP
 
 SESSIONS = select(func.count()).select_from(Session)
 CODES_LEFT = select(func.count()).select_from(RecoveryCode)
+LAST_STEP = select(SecondFactor.last_step)
 
 
 def recorded(stored, *events):
@@ -49,6 +50,14 @@ def code(clock, totp):
     """The code of the step after the one that confirmed, in that step."""
     clock.shift(STEP)
     return totp.now()
+
+
+def assert_logged_in(answer, account, stored):
+    """Assert that an answer has opened a second session of an account."""
+    assert answer.status_code == 200
+    headers = {"Authorization": f"Bearer {answer.json['access_token']}"}
+    assert account.get("/auth/me", headers=headers).json["id"] == account.id
+    assert stored(select(Session.user_id)) == [(account.id,)] * 2
 
 
 def wrong(code):
@@ -117,16 +126,21 @@ def test_a_challenge_and_a_code_log_in_as_a_login_does(alice, code, challenge, c
 
 @pytest.mark.parametrize("typed", ["{}{}", " {} {}\n", "{}-{}"])
 @pytest.mark.parametrize("steps", [0, 1])
-def test_a_code_of_a_step_near_now_logs_in(clock, totp, challenge, complete, typed, steps):
+def test_a_code_of_a_step_near_now_logs_in(
+    alice, clock, totp, challenge, complete, stored, typed, steps
+):
     clock.shift(STEP)
     code = totp.at(START + timedelta(seconds=STEP), counter_offset=steps)
-    assert complete(challenge(), typed.format(code[:3], code[3:])).status_code == 200
+    answer = complete(challenge(), typed.format(code[:3], code[3:]))
+    assert_logged_in(answer, alice, stored)
+    assert stored(LAST_STEP) == [(totp.timecode(START) + 1 + steps,)]
 
 
-def test_a_code_of_the_step_before_logs_in(clock, totp, challenge, complete):
+def test_a_code_of_the_step_before_logs_in(alice, clock, totp, challenge, complete, stored):
     clock.shift(2 * STEP)
     code = totp.at(START + timedelta(seconds=STEP))
-    assert complete(challenge(), code).status_code == 200
+    assert_logged_in(complete(challenge(), code), alice, stored)
+    assert stored(LAST_STEP) == [(totp.timecode(START) + 1,)]
 
 
 @pytest.mark.parametrize("steps", [-2, 2])
@@ -385,11 +399,17 @@ def test_who_does_not_know_the_password_locks_nobody_out(
     assert complete(challenge(), code).status_code == 200
 
 
-def test_a_locked_second_factor_leaves_live_sessions_alone(alice, code, challenge, complete):
+def test_a_locked_second_factor_leaves_live_sessions_alone(
+    alice, code, challenge, complete, stored
+):
     for _ in range(MOST_WRONG):
         complete(challenge(), wrong(code))
-    assert alice.get("/auth/me").status_code == 200
-    assert alice.post("/auth/reauthenticate", {"password": PASSWORD}).status_code == 200
+    assert stored(select(SecondFactor.locked_until)) != [(None,)]
+    assert alice.get("/auth/me").json["id"] == alice.id
+    renewed = alice.post("/auth/reauthenticate", {"password": PASSWORD})
+    assert renewed.status_code == 200
+    alice.access_token = renewed.json["access_token"]
+    assert alice.get("/auth/me").json["id"] == alice.id
 
 
 def test_the_log_tells_no_secret(alice, client, challenge, complete, clock, caplog):

@@ -274,3 +274,8 @@ FILLED: Mapping[str, Callable[[World, Account], dict[str, Any]]] = {
 def unknown_ids(route: Route) -> dict[str, str]:
     """Return ids for a route of what never was."""
     return {name: UNKNOWN.get(name, UNKNOWN_ROW) for name in route.ids}
+
+
+def impossible_ids(route: Route) -> dict[str, str]:
+    """Return what stands for no id: zero, which no row has and which is no token's."""
+    return dict.fromkeys(route.ids, "0")

@@ -17,6 +17,7 @@ from tests.security.calls import (
     METHODS,
     PUBLIC,
     Route,
+    impossible_ids,
     unknown_ids,
 )
 
@@ -72,7 +73,7 @@ def test_z1_every_operation_of_the_document_needs_a_token_or_is_meant_to_be_publ
 def test_z1_without_a_token_the_answer_is_401_whatever_else_is_wrong(world):
     for route in guarded(world):
         for sent in BAD_REQUESTS:
-            for ids in (None, unknown_ids(route)):
+            for ids in (None, unknown_ids(route), impossible_ids(route)):
                 answer = world.call(route, world.ada, ids=ids, **sent)
                 assert answer.status_code == 401, (route.name, sent)
                 assert_problem(answer, 401, "authentication_required")

@@ -79,6 +79,13 @@ def assert_limited(answer, limit) -> int:
     return int(wait)
 
 
+def told(answer):
+    """What an answer says: the code of a refusal, which is a whole one, or else its status."""
+    if answer.status_code < 400:
+        return answer.status_code
+    return assert_problem(answer, answer.status_code, answer.json["code"])["code"]
+
+
 def test_every_route_and_method_is_counted(limited):
     app = limited()
     client = app.test_client()
@@ -148,10 +155,11 @@ def test_a_refused_request_does_nothing(alice, limited, stored):
 
 def test_users_behind_one_address_do_not_share_a_limit(alice, bob, limited):
     app = limited(RATE_LIMIT_READS="2 per minute")
-    one, other = as_alice(alice, app), as_alice(bob, app)
-    assert [one.get("/auth/me").status_code for _ in range(3)] == [200, 200, 429]
-    assert [other.get("/auth/me").status_code for _ in range(3)] == [200, 200, 429]
-    assert app.test_client().get(f"{AUTH}/me").status_code == 401
+    for account in (as_alice(alice, app), as_alice(bob, app)):
+        answers = [account.get("/auth/me") for _ in range(3)]
+        assert [answer.json.get("id") for answer in answers] == [account.id, account.id, None]
+        assert_limited(answers[-1], 2)
+    assert told(app.test_client().get(f"{AUTH}/me")) == "authentication_required"
 
 
 def test_a_user_is_one_whatever_its_tokens_and_addresses(alice, accounts, limited):
@@ -164,10 +172,12 @@ def test_a_user_is_one_whatever_its_tokens_and_addresses(alice, accounts, limite
     def read(token, address):
         headers = {"Authorization": f"Bearer {token}"}
         place = {"REMOTE_ADDR": address}
-        return client.get(f"{AUTH}/me", headers=headers, environ_base=place).status_code
+        return client.get(f"{AUTH}/me", headers=headers, environ_base=place)
 
-    assert [read(token, f"10.0.0.{n}") for n, token in enumerate(tokens)] == [200] * 3
-    assert [read(token, f"10.1.0.{n}") for n, token in enumerate(tokens)] == [429] * 3
+    answers = [read(token, f"10.0.0.{n}") for n, token in enumerate(tokens)]
+    assert [answer.json["id"] for answer in answers] == [alice.id] * 3
+    for n, token in enumerate(tokens):
+        assert_limited(read(token, f"10.1.0.{n}"), 3)
 
 
 def made_up(alice, n):
@@ -179,14 +189,16 @@ def made_up(alice, n):
 def test_made_up_tokens_are_counted_for_the_address(alice, limited):
     app = limited(RATE_LIMIT_READS="10 per minute")
     client = app.test_client()
-    statuses = [
-        client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {token}"}).status_code
+    answers = [
+        client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {token}"})
         for n in range(3)
         for token in made_up(alice, n)
     ]
-    assert statuses == [401] * 10 + [429] * 5
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 5
+    assert [rate(answer)[1] for answer in answers] == [*range(9, -1, -1), *[0] * 5]
+    assert_limited(answers[-1], 10)
     # Which costs whoever has a token nothing, even there.
-    assert as_alice(alice, app).get("/auth/me").status_code == 200
+    assert rate(as_alice(alice, app).get("/auth/me"))[:2] == [10, 9]
 
 
 def test_the_token_of_a_session_that_is_over_is_counted_for_the_address(alice, accounts, limited):
@@ -194,8 +206,9 @@ def test_the_token_of_a_session_that_is_over_is_counted_for_the_address(alice, a
     other = accounts.log_in("alice")
     other.post("/auth/logout")
     left = as_alice(other, app)
-    assert [left.get("/auth/me").status_code for _ in range(3)] == [401, 401, 429]
-    assert as_alice(alice, app).get("/auth/me").status_code == 200
+    answers = [told(left.get("/auth/me")) for _ in range(3)]
+    assert answers == ["token_revoked", "token_revoked", "rate_limited"]
+    assert as_alice(alice, app).get("/auth/me").json["id"] == alice.id
 
 
 def test_reads_writes_and_strict_routes_are_counted_apart(alice, limited):
@@ -203,48 +216,67 @@ def test_reads_writes_and_strict_routes_are_counted_apart(alice, limited):
     me = as_alice(alice, app)
     assert me.get("/tasks").status_code == 200
     assert me.post("/tasks", {"title": "New"}).status_code == 201
-    assert me.get("/tasks").status_code == 429
-    assert me.post("/tasks", {"title": "New"}).status_code == 429
-    assert log_in(app).status_code == 401
+    assert_limited(me.get("/tasks"), 1)
+    assert_limited(me.post("/tasks", {"title": "Newer"}), 1)
+    assert told(log_in(app)) == "invalid_credentials"
+    assert [task["title"] for task in alice.get("/tasks").json["data"]] == ["New"]
 
 
 def test_what_there_is_not_is_counted_too(limited):
     client = limited(
         RATE_LIMIT_READS="2 per minute", RATE_LIMIT_WRITES="2 per minute"
     ).test_client()
-    assert [client.get("/nowhere").status_code for _ in range(3)] == [404, 404, 429]
-    assert [client.delete(f"{AUTH}/login").status_code for _ in range(3)] == [405, 405, 429]
+    for method, path, code in (
+        ("GET", "/nowhere", "not_found"),
+        ("DELETE", f"{AUTH}/login", "method_not_allowed"),
+    ):
+        answers = [client.open(path, method=method) for _ in range(3)]
+        assert [told(answer) for answer in answers] == [code, code, "rate_limited"]
+        assert_limited(answers[-1], 2)
 
 
 def test_a_preflight_costs_no_login(limited):
     app = limited(RATE_LIMIT_LOGIN="1 per minute")
     assert [app.test_client().options(f"{AUTH}/login").status_code for _ in range(3)] == [200] * 3
-    assert log_in(app).status_code == 401
+    answer = log_in(app)
+    assert (told(answer), rate(answer)[:2]) == ("invalid_credentials", [1, 0])
+    assert_limited(log_in(app), 1)
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "rule", "status"),
+    ("path", "body", "rule", "says"),
     [
-        ("/login", {"username": "nobody", "password": "x" * 8}, Rule.login, 401),
-        ("/login/second-factor", {"challenge": "x", "code": "000000"}, Rule.login, 401),
-        ("/register", {"username": "?"}, Rule.register, 422),
-        ("/refresh", None, Rule.refresh, 401),
+        ("/login", {"username": "nobody", "password": "x" * 8}, Rule.login, "invalid_credentials"),
+        (
+            "/login/second-factor",
+            {"challenge": "x", "code": "000000"},
+            Rule.login,
+            "invalid_credentials",
+        ),
+        ("/register", {"username": "?"}, Rule.register, "validation_error"),
+        ("/refresh", None, Rule.refresh, "authentication_required"),
         ("/password/forgot", {"email": "nobody@example.com"}, Rule.recovery, 202),
-        ("/password/reset", {"token": "x", "new_password": "another phrase"}, Rule.recovery, 422),
-        ("/email/verify", {"token": "x"}, Rule.recovery, 422),
-        ("/email/resend", None, Rule.recovery, 401),
+        (
+            "/password/reset",
+            {"token": "x", "new_password": "another phrase"},
+            Rule.recovery,
+            "validation_error",
+        ),
+        ("/email/verify", {"token": "x"}, Rule.recovery, "validation_error"),
+        ("/email/resend", None, Rule.recovery, "authentication_required"),
     ],
 )
-def test_strict_routes_are_limited_by_address_whatever_is_sent(limited, path, body, rule, status):
+def test_strict_routes_are_limited_by_address_whatever_is_sent(limited, path, body, rule, says):
     client = limited(**{rule.value: "2 per minute"}).test_client()
 
     def call(address):
         place = {"REMOTE_ADDR": address}
-        answer = client.post(AUTH + path, json=body, environ_base=place)
-        return answer.status_code
+        return client.post(AUTH + path, json=body, environ_base=place)
 
-    assert [call("10.0.0.1") for _ in range(3)] == [status, status, 429]
-    assert call("10.0.0.2") == status
+    for address, left in (("10.0.0.1", 1), ("10.0.0.1", 0), ("10.0.0.2", 1)):
+        answer = call(address)
+        assert (told(answer), rate(answer)[:2]) == (says, [2, left])
+    assert_limited(call("10.0.0.1"), 2)
 
 
 PROXIES_SAY = [
@@ -258,11 +290,11 @@ PROXIES_SAY = [
 @pytest.mark.parametrize("headers", PROXIES_SAY)
 def test_r2_headers_do_not_change_the_address(limited, headers):
     app = limited(RATE_LIMIT_LOGIN="5 per minute")
-    statuses = [
-        log_in(app, headers={name: text.format(n=n) for name, text in headers.items()}).status_code
+    answers = [
+        told(log_in(app, headers={name: text.format(n=n) for name, text in headers.items()}))
         for n in range(7)
     ]
-    assert statuses == [401] * 5 + [429] * 2
+    assert answers == ["invalid_credentials"] * 5 + ["rate_limited"] * 2
 
 
 @pytest.mark.parametrize(
@@ -277,8 +309,12 @@ def test_r2_headers_do_not_change_the_address(limited, headers):
 )
 def test_an_address_stands_for_all_that_one_client_may_have(limited, one, other, shared):
     app = limited(RATE_LIMIT_LOGIN="1 per minute")
-    assert log_in(app, address=one).status_code == 401
-    assert log_in(app, address=other).status_code == (429 if shared else 401)
+    assert told(log_in(app, address=one)) == "invalid_credentials"
+    answer = log_in(app, address=other)
+    if shared:
+        assert_limited(answer, 1)
+    else:
+        assert (told(answer), rate(answer)[:2]) == ("invalid_credentials", [1, 0])
 
 
 def test_r4_logins_to_one_account_are_limited_whatever_the_address(alice, limited):
@@ -307,29 +343,33 @@ def test_an_account_is_one_however_its_name_is_written_and_whether_it_exists(
 
 def test_the_name_and_the_address_of_an_account_are_one_account(alice, limited):
     app = limited(RATE_LIMIT_LOGIN_ACCOUNT="2 per 15 minutes")
-    assert log_in(app, "alice").status_code == 401
-    assert log_in(app, email="Alice@example.com").status_code == 401
-    assert log_in(app, "alice").status_code == 429
-    assert log_in(app, email="alice@example.com").status_code == 429
+    assert told(log_in(app, "alice")) == "invalid_credentials"
+    assert told(log_in(app, email="Alice@example.com")) == "invalid_credentials"
+    assert_limited(log_in(app, "alice"), 2)
+    assert_limited(log_in(app, email="alice@example.com"), 2)
 
 
 def test_nobody_can_be_taken_for_an_account_by_its_id(alice, limited):
     app = limited(RATE_LIMIT_LOGIN_ACCOUNT="1 per 15 minutes")
     for name in (str(alice.id), f"user {alice.id}", f"user-{alice.id}"):
-        log_in(app, name)
-    assert log_in(app, "alice").status_code == 401
+        assert told(log_in(app, name)) == "invalid_credentials"
+    assert told(log_in(app, "alice")) == "invalid_credentials"
+    assert_limited(log_in(app, "alice"), 1)
 
 
 def test_r4_a_stranger_cannot_lock_the_owner_out_of_a_session_that_it_has(alice, limited):
     app = limited(**dict.fromkeys((Rule.login_account, Rule.refresh_account), "2 per 15 minutes"))
     for n in range(4):
         log_in(app, "alice", address=f"10.0.0.{n}")
-    assert log_in(app, "alice", address="10.0.1.1", password=PASSWORD).status_code == 429
+    assert_limited(log_in(app, "alice", address="10.0.1.1", password=PASSWORD), 2)
     me = as_alice(alice, app)
-    assert me.get("/tasks").status_code == 200
+    assert me.get("/tasks").json["data"] == []
     assert me.post("/auth/reauthenticate", {"password": PASSWORD}).status_code == 200
     refresh = {"Authorization": f"Bearer {me.refresh_token}"}
-    assert app.test_client().post(f"{AUTH}/refresh", headers=refresh).status_code == 200
+    renewed = app.test_client().post(f"{AUTH}/refresh", headers=refresh)
+    assert renewed.status_code == 200
+    me.access_token = renewed.json["access_token"]
+    assert me.get("/auth/me").json["id"] == alice.id
 
 
 def test_the_refresh_token_of_a_session_that_is_over_costs_the_account_nothing(
@@ -392,11 +432,12 @@ def test_an_address_of_mail_is_asked_for_so_often_only(limited, path, rule, bodi
 def test_several_rates_hold_together(limited):
     app = limited(RATE_LIMIT_LOGIN="2 per second; 3 per minute")
     with time_machine.travel("2026-11-21T09:00:00Z", tick=False) as clock:
-        assert [log_in(app).status_code for _ in range(3)] == [401, 401, 429]
+        assert [told(log_in(app)) for _ in range(2)] == ["invalid_credentials"] * 2
+        assert_limited(log_in(app), 2)
         clock.shift(2)
         answer = log_in(app)
-        assert (answer.status_code, rate(answer)[:2]) == (401, [3, 0])
-        assert log_in(app).status_code == 429
+        assert (told(answer), rate(answer)[:2]) == ("invalid_credentials", [3, 0])
+        assert_limited(log_in(app), 3)
 
 
 def test_counting_asks_the_database_nothing(alice, limited, statements):

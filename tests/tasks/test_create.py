@@ -34,6 +34,7 @@ def test_a_task_of_a_title_alone_takes_every_default(alice, stored):
         "created_at": task["created_at"],
         "updated_at": task["created_at"],
         "completed_at": None,
+        "deleted_at": None,
         "url": task["url"],
     }
     assert task["created_at"].endswith("Z")

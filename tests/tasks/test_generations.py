@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from app.auth.models import TaskGeneration
+from app.auth.models import TaskGeneration, User
 from app.extensions import db
 from app.tasks.models import Task
 
@@ -73,7 +73,7 @@ def test_an_account_goes_with_its_tasks_and_their_generation(alice, bob, admin, 
     assert stored(select(func.count()).select_from(Task)) == [(2,)]
 
 
-def test_accounts_go_while_their_tasks_are_changed(accounts, at_once):
+def test_accounts_go_while_their_tasks_are_changed(accounts, at_once, stored):
     for number in range(5):
         account = accounts.make(f"going{number}")
         ids = [account.task("Milk")["id"] for _ in range(3)]
@@ -82,6 +82,8 @@ def test_accounts_go_while_their_tasks_are_changed(accounts, at_once):
         gone, *answers = at_once(account, requests)
         assert gone.status_code == 204
         assert {answer.status_code for answer in answers} <= {200, 201, 401, 404, 409}
+        for left in (User.id, Task.id, TaskGeneration.user_id):
+            assert stored(select(left)) == []
 
 
 def test_two_administrators_change_the_tasks_of_two_owners_at_once(admin, alice, bob, at_once):

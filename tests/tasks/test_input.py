@@ -75,6 +75,21 @@ def test_a_field_that_is_the_servers_or_unknown_is_refused_by_name(write, method
     assert pointers(write(method, {field: value})) == {f"/{field}"}
 
 
+@pytest.mark.parametrize("value", [None, "2030-01-31T09:00:00Z"])
+def test_no_task_is_deleted_or_brought_back_by_a_field(alice, write, value):
+    task = alice.task()
+    for method in WRITES:
+        assert pointers(write(method, {"deleted_at": value})) == {"/deleted_at"}
+    operations = [
+        {"op": "create", "body": {"title": "New", "deleted_at": value}},
+        {"op": "update", "id": task["id"], "body": {"deleted_at": value}},
+    ]
+    for result in alice.post("/tasks/batch", {"operations": operations}).json["results"]:
+        assert result["status"] == 422
+        assert [fault["pointer"] for fault in result["problem"]["errors"]] == ["/deleted_at"]
+    assert alice.get(f"/tasks/{task['id']}").json == task
+
+
 @pytest.mark.parametrize(
     ("key", "pointer"),
     [

@@ -17,6 +17,28 @@ def test_every_field_is_there_even_where_it_is_empty(alice):
     assert alice.get(f"/tasks/{bare['id']}").json.keys() == full.keys()
 
 
+def test_whatever_shows_a_task_says_that_it_is_not_deleted(alice):
+    created = alice.task()
+    path = f"/tasks/{created['id']}"
+    operation = {"op": "update", "id": created["id"], "body": {"priority": "low"}}
+    batch = alice.post("/tasks/batch", {"operations": [operation]}).json
+    told = [
+        created,
+        alice.put(path, {"title": "Write", "status": "pending"}).json,
+        alice.patch(path, {"priority": "high"}).json,
+        alice.put(f"{path}/status", {"status": "completed"}).json,
+        batch["results"][0]["body"],
+        alice.get(path).json,
+        *alice.get("/tasks").json["data"],
+        *alice.get("/tasks?q=write").json["data"],
+        *alice.get("/auth/me/export").json["tasks"],
+    ]
+    assert len(told) == 9
+    for task in told:
+        assert [*task][-3:] == ["completed_at", "deleted_at", "url"]
+        assert task["deleted_at"] is None
+
+
 def test_an_unknown_id_is_not_found_and_nothing_else_is_told(alice):
     answer = alice.get("/tasks/999999")
     assert_problem(answer, 404, "not_found")

@@ -177,10 +177,14 @@ def test_a_disabled_administrator_is_none(admin, accounts, method, body):
 
 
 @pytest.mark.parametrize(("method", "body"), LEAVING)
-def test_an_administrator_may_act_on_itself_while_another_is_there(admin, accounts, method, body):
-    accounts.make("other", admin=True)
+def test_an_administrator_may_act_on_itself_while_another_is_there(
+    admin, accounts, stored, method, body
+):
+    other = accounts.make("other", admin=True)
     assert admin.call(method, f"/users/{admin.id}", json=body).status_code in {200, 204}
     assert admin.get("/users").status_code in {401, 403}
+    able = select(User.id).where(User.role == Role.admin, User.disabled_at.is_(None))
+    assert stored(able) == [(other.id,)]
 
 
 @pytest.mark.parametrize(("method", "body"), LEAVING)

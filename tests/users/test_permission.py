@@ -70,11 +70,19 @@ def test_a_personal_token_is_no_session_even_an_administrators(app, admin, alice
             assert_problem(answer, 401, "wrong_token_type")
 
 
-def test_to_an_administrator_an_unknown_account_is_not_found(app, admin):
+def test_to_an_administrator_an_unknown_account_is_not_found(app, admin, bob):
+    others = admin.get("/users").json["data"]
+    made = 0
     for method, path, endpoint in calls(app, UNKNOWN):
-        if endpoint != "users.list_users":
-            answer = admin.call(method, path, json={} if method == "PATCH" else None)
-            assert answer.status_code == 404, (method, path)
+        if endpoint == "users.list_users":
+            continue
+        answer = admin.call(method, path, json={"role": "admin"} if method == "PATCH" else None)
+        assert answer.status_code == 404, (method, path)
+        if method != "HEAD":
+            assert_problem(answer, 404, "not_found")
+        made += 1
+    assert made == 6
+    assert admin.get("/users").json["data"] == others
 
 
 def test_a_lowered_role_loses_the_right_at_the_next_request(admin, accounts):
