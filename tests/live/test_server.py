@@ -86,7 +86,8 @@ class Development(Server):
         del self.environ["DATABASE_URL"]
         self.folder = folder
         scripts = tomllib.loads((folder / "Pipfile").read_text())["scripts"]
-        self.command = shlex.split(scripts["dev"])
+        # Ctrl-C is ignored by what is started from a script in the background.
+        self.command = ["env", "--default-signal=INT", *shlex.split(scripts["dev"])]
         self.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def says(self, word: str) -> bool:

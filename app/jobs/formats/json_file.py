@@ -24,8 +24,9 @@ _head = re.compile(rb'(\{\s*"tasks"\s*:\s*)?\[')
 _space = re.compile(rb"[ \t\r\n]*")
 _scalar = re.compile(rb"[^\s,\[\]{}\"]+")
 _string = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-# Up to the next bracket; a string that does not end here stops it too.
-_run = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+# Up to the next bracket; a string that does not end here stops it too. Were the whole possessive,
+# Python 3.11.2, which is Debian 12's, would pass by what is held of such a string.
+_run = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*', re.DOTALL)
 
 
 class JsonReader:
