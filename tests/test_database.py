@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
-from app.auth.models import TaskGeneration, User, identity_key
+from app.auth.models import TaskGeneration, User
 from app.database import _is_near, violated_constraint
 from app.extensions import db
 from app.floor import floor
@@ -26,7 +26,7 @@ from app.tasks.matching import is_found
 from app.tasks.models import Task
 from app.tasks.search import listed_words
 from tests.conftest import ROOT
-from tests.factories import TaskRow
+from tests.factories import TaskRow, UserRow
 
 MIGRATIONS = str(ROOT / "migrations")
 MOMENT = datetime(2030, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
@@ -36,22 +36,6 @@ MOMENT = datetime(2030, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
 def context(app):
     with app.app_context():
         yield
-
-
-def user(name="ada", **changes):
-    email = f"{name}@example.com"
-    return {
-        "username": name,
-        "username_key": identity_key(name),
-        "email": email,
-        "email_key": identity_key(email),
-        "email_verified": False,
-        "password_hash": "x",
-        "role": "user",
-        "time_zone": "UTC",
-        "created_at": MOMENT,
-        "updated_at": MOMENT,
-    } | changes
 
 
 def task(owner_id, **changes):
@@ -65,8 +49,9 @@ def in_transaction():
     return raw.pgconn.transaction_status != TransactionStatus.IDLE
 
 
-def add_user(**changes):
-    return db.session.scalar(insert(User).values(user(**changes)).returning(User.id))
+def add_user(username="ada", **changes):
+    row = UserRow(username=username, **changes)
+    return db.session.scalar(insert(User).values(row).returning(User.id))
 
 
 def test_a_read_begins_no_transaction_and_a_write_does(context):
@@ -369,7 +354,7 @@ def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
 
 def test_the_tasks_that_are_there_have_a_generation_after_an_upgrade(fresh):
     upgrade(directory=MIGRATIONS)
-    owner, _ = add_user(), add_user(name="bob")
+    owner, _ = add_user(), add_user(username="bob")
     db.session.execute(insert(Task).values(task(owner)))
     db.session.commit()
     db.session.remove()

@@ -9,10 +9,13 @@ from app.auth.models import Actor
 from app.tasks.models import Task
 
 # A task is seen, changed and deleted by its creator, and by administrators.
-VISIBLE = or_(Task.created_by == bindparam("actor_id"), bindparam("actor_is_admin") == 1)
+_is_admin = bindparam("actor_is_admin") == 1
+VISIBLE = or_(Task.created_by == bindparam("actor_id"), _is_admin)
 
-# A list is one account's tasks, as far as they are visible.
-LISTED = and_(Task.created_by == bindparam("owner_id"), VISIBLE)
+# A list is one account's tasks, if they are visible. That is said of the account: of each task,
+# PostgreSQL would take it to leave hardly any, and plan by that.
+_owner_id = bindparam("owner_id", type_=Task.created_by.type)
+LISTED = and_(Task.created_by == _owner_id, or_(_owner_id == bindparam("actor_id"), _is_admin))
 
 
 def visible_to(actor: Actor) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from random import Random
 
-from sqlalchemy import insert, select
+import pytest
+from sqlalchemy import insert, select, text
 
+from app.auth.models import User
 from app.extensions import db
 from app.tasks import reminders
 from app.tasks.models import Task
-from tests.factories import TaskRow
+from tests.factories import TaskRow, UserRow
 from tests.plans import analyse, plans
 
 ROWS = 8000
@@ -94,6 +97,24 @@ def test_every_order_is_read_from_its_index_both_ways(app, alice, bob):
                 sorts = plan.count("ORDER BY") + plan.count("Sort Key")
                 assert plan.count(f"ix_tasks_created_by_{key}_id") == runs, plan
                 assert (runs, sorts) in {(1, 0), *MERGED.get(sort, ())}, plan
+
+
+def test_among_many_accounts_a_page_is_planned_once_and_read_in_order(app, alice):
+    with app.app_context():
+        if db.engine.dialect.name != "postgresql":
+            pytest.skip("about PostgreSQL")
+        accounts = UserRow.build_batch(400)
+        others = db.session.scalars(insert(User).returning(User.id), accounts)
+        fill(list(chain.from_iterable((alice.id, other) for other in others)))
+    for sort, key in INDEXES.items():
+        # The driver prepares what comes for the sixth time; PostgreSQL compares the plans of five.
+        for limit in range(30, 50):
+            alice.get("/tasks", query_string={"sort": sort, "limit": limit})
+        with app.app_context(), db.engine.connect() as connection:
+            prepared = "FROM pg_prepared_statements WHERE statement LIKE :like"
+            like = {"like": f"%ORDER BY tasks.{key} ASC%"}
+            found = connection.execute(text(f"SELECT generic_plans {prepared}"), like)
+            assert found.scalar_one() == 10, sort
 
 
 def test_what_is_to_be_reminded_of_among_100000_tasks_is_found_by_its_index(app, alice):
