@@ -8,8 +8,9 @@ from sqlalchemy import and_, bindparam, or_
 from app.auth.models import Actor
 from app.tasks.models import Task
 
-# A task is seen, changed and deleted by its creator, and by administrators.
 _is_admin = bindparam("actor_is_admin") == 1
+
+# A task is seen, changed and deleted by its creator, and by administrators.
 VISIBLE = or_(Task.created_by == bindparam("actor_id"), _is_admin)
 
 # A list is one account's tasks, if they are visible. That is said of the account: of each task,

@@ -99,7 +99,7 @@ def test_every_order_is_read_from_its_index_both_ways(app, alice, bob):
                 assert (runs, sorts) in {(1, 0), *MERGED.get(sort, ())}, plan
 
 
-def test_among_many_accounts_a_page_is_planned_once_and_read_in_order(app, alice):
+def test_among_many_accounts_the_plan_of_a_page_is_kept(app, alice):
     with app.app_context():
         if db.engine.dialect.name != "postgresql":
             pytest.skip("about PostgreSQL")
