@@ -135,9 +135,13 @@ def stored_column(kind: TypeEngine[Any], dialect: Dialect) -> Column | None:
 
 def _instants_of_sqlite(stored: Sequence[str | None]) -> Iterable[str | None]:
     there = [text for text in stored if text is not None]
-    if len(there) < len(stored):
-        return [None if text is None else _instant_of_sqlite(text) for text in stored]
-    return _instant_of_sqlite("Z\n".join(there)).split("\n")
+    if not there:
+        return stored
+    told = _instant_of_sqlite("Z\n".join(there)).split("\n")
+    if len(there) == len(stored):
+        return told
+    following = iter(told)
+    return [None if text is None else next(following) for text in stored]
 
 
 def _instant_of_sqlite(stored: str) -> str:

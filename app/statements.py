@@ -36,38 +36,38 @@ Run = Callable[[Engine, str, Any], Rows]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A statement in one database's words, and what its parameters and its columns go through."""
+    """A statement in one database's words, and what its parameters and its columns go through.
+
+    Of its parameters, some are ``fixed``, and some are ``asked`` for.
+    """
 
     compiled: SQLCompiler
     text: str
     fixed: Values
-    bound: Mapping[str, Process | None]
+    asked: Mapping[str, Process | None]
     columns: Sequence[tuple[int, Column]]
 
     def told(self, values: Values) -> tuple[str, Any]:
         """Return the text and the parameters as the driver takes them."""
         if self.compiled.post_compile_params:
             return self._expanded(values)
-        fixed = self.fixed
         given = {
-            name: fixed[name]
-            if name in fixed
-            else values[name]
-            if process is None
-            else process(values[name])
-            for name, process in self.bound.items()
+            name: values[name] if process is None else process(values[name])
+            for name, process in self.asked.items()
         }
+        given |= self.fixed
         order = self.compiled.positiontup
         return self.text, given if order is None else [given[name] for name in order]
 
     def _expanded(self, values: Values) -> tuple[str, Any]:
         """The same where a parameter is a list: each of its values is a parameter in the text."""
         state = self.compiled.construct_expanded_state(values)
-        processes = {**self.bound, **state.processors}
+        processes = {**self.asked, **state.processors}
         given = {
             name: process(value) if (process := processes.get(name)) else value
             for name, value in state.parameters.items()
         }
+        given |= self.fixed
         order = state.positiontup
         return state.statement, given if order is None else [given[name] for name in order]
 
@@ -106,12 +106,13 @@ class _Statement:
         compiled = self._statement.compile(dialect=dialect)
         if not isinstance(compiled, SQLCompiler):
             raise TypeError
-        fixed, bound = {}, {}
+        fixed, asked = {}, {}
         for name in compiled.positiontup or compiled.binds:
             parameter = compiled.binds[name]
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            bound[name] = process
-            if not parameter.required:
+            if parameter.required:
+                asked[name] = process
+            else:
                 value = parameter.effective_value
                 fixed[name] = process(value) if process else value
         read = shown_column if self._shown else stored_column
@@ -121,7 +122,7 @@ class _Statement:
             compiled=compiled,
             text=compiled.string,
             fixed=fixed,
-            bound=bound,
+            asked=asked,
             columns=[(index, process) for index, process in columns if process],
         )
 

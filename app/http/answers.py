@@ -1,8 +1,9 @@
 """How what a view returns becomes an answer."""
 
 import hashlib
+from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from flask import Response, current_app, request
@@ -107,9 +108,17 @@ def _resource(row: Row, status: int) -> Response:
 def _link(page: Page) -> str | None:
     if page.next_cursor is None:
         return None
-    query = urlencode(request.args.to_dict() | {"cursor": page.next_cursor})
+    # A cursor is of letters that a query has as they are.
+    query = f"{_before_cursor(request.query_string)}cursor={page.next_cursor}"
     address = f"{current_app.config['PUBLIC_URL']}{request.path}?{query}"
     return f'<{address}>; rel="next"'
+
+
+@lru_cache(maxsize=512)
+def _before_cursor(query: bytes) -> str:
+    """Return what a query asks beside its cursor, for a cursor to follow."""
+    pairs = parse_qsl(query.decode(), keep_blank_values=True)
+    return "".join(f"{urlencode([pair])}&" for pair in pairs if pair[0] != "cursor")
 
 
 def _tag_of_page(body: bytes) -> str:

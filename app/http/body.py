@@ -15,6 +15,7 @@ import marshmallow as ma
 from flask import Request, current_app, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_options_header
 
 from app.errors import (
     BadRequest,
@@ -25,6 +26,7 @@ from app.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from app.http.answers import JSON
 
 DEEPEST = 32
 UNKNOWN = "Unknown field."
@@ -34,6 +36,8 @@ MOST_DISCARDED = 80 * 1024 * 1024
 BLOCK = 64 * 1024
 # What may be sent to this path is a file, whose largest length is MAX_UPLOAD_LENGTH.
 UPLOADS = "/api/v1/imports"
+# Where WSGI's environment keeps a body that was read.
+KEPT = "app.body"
 MERGE_PATCH = "application/merge-patch+json"
 
 # A string that never ends takes the rest with it, or each quote in it would be tried as its start.
@@ -88,23 +92,41 @@ _decode = json.JSONDecoder(
 
 def require_json(req: Request) -> None:
     """Raise UnsupportedMediaType unless the request says that its body is plain UTF-8 JSON."""
-    merge_patch = req.method == "PATCH" and req.mimetype == MERGE_PATCH
-    charset = req.mimetype_params.get("charset", "utf-8").lower()
-    encoding = req.headers.get("Content-Encoding", "identity").lower()
-    if not (merge_patch or req.mimetype == "application/json"):
-        raise UnsupportedMediaType
-    if charset not in {"utf-8", "utf8"} or encoding != "identity":
+    taken = {JSON, MERGE_PATCH} if req.method == "PATCH" else {JSON}
+    media_type, charset = _media(req.environ.get("CONTENT_TYPE", ""))
+    encoding = req.environ.get("HTTP_CONTENT_ENCODING", "identity").lower()
+    if media_type not in taken or charset not in {"utf-8", "utf8"} or encoding != "identity":
         raise UnsupportedMediaType
 
 
-def read_body(req: Request) -> bytes:
-    """Return the body.
+@lru_cache(maxsize=64)
+def _media(content_type: str) -> tuple[str, str]:
+    media_type, options = parse_options_header(content_type)
+    return media_type.lower(), options.get("charset", "utf-8").lower()
 
-    Raises PayloadTooLarge, also for one of no stated length, BadRequest for chunks that are none.
+
+def read_body() -> bytes:
+    """Return the body of the request at hand, which is read once.
+
+    Raises PayloadTooLarge, also for one of no stated length, BadRequest for one that is not whole.
     """
-    with _reading():
+    environ = request.environ
+    if KEPT not in environ:
+        with _reading():
+            environ[KEPT] = _read(request)
+    body: bytes = environ[KEPT]
+    return body
+
+
+def _read(req: Request) -> bytes:
+    length = req.content_length
+    if length is None or length > (req.max_content_length or 0):
         raw = req.get_data()
         _require_end(req, len(raw))
+    else:
+        # Werkzeug reads it piece by piece, which takes longer than a query.
+        raw = req.environ["wsgi.input"].read(length)
+        _require_whole(req, len(raw))
     return raw
 
 
@@ -120,8 +142,7 @@ def spool_body(req: Request, file: IO[bytes]) -> None:
         while taken < most and (block := stream.read(min(BLOCK, most - taken))):
             taken += file.write(block)
         _require_end(req, taken)
-    if taken < (req.content_length or 0):
-        raise BadRequest("The body is shorter than its Content-Length.")
+    _require_whole(req, taken)
     file.seek(0)
 
 
@@ -141,9 +162,15 @@ def _require_end(req: Request, taken: int) -> None:
 
     There Werkzeug cuts it off, and says nothing.
     """
-    full = req.content_length is None and taken == req.max_content_length
+    full = taken == req.max_content_length and req.content_length is None
     if full and req.environ["wsgi.input"].read(1):
         raise PayloadTooLarge
+
+
+def _require_whole(req: Request, taken: int) -> None:
+    """Raise BadRequest where a body ends before its stated length."""
+    if taken < (req.content_length or 0):
+        raise BadRequest("The body is shorter than its Content-Length.")
 
 
 def discard_rest(environ: Mapping[str, Any]) -> None:
@@ -205,7 +232,7 @@ class Parser(FlaskParser):
         if location == "query":
             return _read_query(argmap, request.query_string)
         require_json(request)
-        data = read_json(read_body(request))
+        data = read_json(read_body())
         try:
             return _loaded(argmap, data)
         except ma.ValidationError as error:

@@ -11,8 +11,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from flask import current_app
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy import (
     BindParameter,
@@ -263,24 +264,25 @@ def _typed(key: Key, column: InstrumentedAttribute[Any]) -> Key:
     return key
 
 
-def _serializer() -> URLSafeSerializer:
-    return _serializer_of(current_app.config["SECRET_KEY"])
+def _signer() -> Signer:
+    return _signer_of(current_app.config["SECRET_KEY"])
 
 
 @lru_cache(maxsize=4)
-def _serializer_of(secret: str) -> URLSafeSerializer:
-    return URLSafeSerializer(secret, salt="cursor")
+def _signer_of(secret: str) -> Signer:
+    return Signer(secret, salt="cursor")
 
 
 def _seal_cursor(place: Place, seal: str) -> str:
     key = place.key.isoformat() if isinstance(place.key, datetime) else place.key
-    return str(_serializer().dumps([seal, key, place.row_id]))
+    payload = base64_encode(orjson.dumps([seal, key, place.row_id]))
+    return _signer().sign(payload).decode()
 
 
 def _open_cursor(cursor: str, seal: str) -> Place:
     try:
-        sealed = _serializer().loads(cursor)
-        signed_for, key, row_id = sealed
+        payload = _signer().unsign(cursor)
+        signed_for, key, row_id = orjson.loads(base64_decode(payload))
     except (BadData, ValueError):
         raise InvalidCursor from None
     # Base64 has several spellings of the same bytes; only our own is a cursor. What is signed is

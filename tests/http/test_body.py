@@ -18,8 +18,8 @@ def send(alice, stored):
     everything = select(*Task.__table__.c)
     before = stored(everything)
 
-    def call(body):
-        answer = alice.post("/tasks", data=body, content_type=JSON)
+    def call(**kwargs):
+        answer = alice.post("/tasks", content_type=JSON, **kwargs)
         assert stored(everything) == before
         return answer
 
@@ -37,7 +37,13 @@ def send(alice, stored):
     ],
 )
 def test_a_malformed_body_is_told_why(send, body, detail):
-    assert_problem(send(body), 400, "malformed_json", detail=detail)
+    assert_problem(send(data=body), 400, "malformed_json", detail=detail)
+
+
+def test_a_body_that_ends_before_its_stated_length_is_refused_though_it_is_json(send):
+    answer = send(data=WHOLE, environ_overrides={"CONTENT_LENGTH": str(len(WHOLE) + 1)})
+    detail = "The body is shorter than its Content-Length."
+    assert_problem(answer, 400, "bad_request", detail=detail)
 
 
 @pytest.mark.parametrize(
