@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from flask import Response, current_app, request
 from marshmallow import Schema
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers, MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from app.errors import NotAcceptable
 from app.http.conditional import not_modified, tag_of
@@ -41,12 +42,15 @@ class Text(NamedTuple):
 def require_acceptable(media_type: str = JSON) -> None:
     """Raise NotAcceptable where ``Accept`` rules out what the answer is."""
     accept = request.environ.get("HTTP_ACCEPT")
-    if not accept or accept == "*/*":
-        return
-    ranges = request.accept_mimetypes
-    named = [weight for media, weight in ranges if media.partition(";")[0].lower() == media_type]
-    if not max(named or [ranges[media_type]]):
+    if accept and not _takes(accept, media_type):
         raise NotAcceptable(f"The answer is {media_type}, which Accept rules out.")
+
+
+@lru_cache(maxsize=256)
+def _takes(accept: str, media_type: str) -> bool:
+    ranges = parse_accept_header(accept, MIMEAccept)
+    named = [weight for media, weight in ranges if media.partition(";")[0].lower() == media_type]
+    return bool(max(named or [ranges[media_type]]))
 
 
 def render(value: Any, schema: Schema | None, status: int) -> Response:

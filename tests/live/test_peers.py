@@ -212,6 +212,7 @@ def test_the_commands_that_the_document_shows_are_understood(scripts):
     known = {
         "pipenv run bench ": scripts("bench").options(),
         "pipenv run python benchmarks/scale.py ": scripts("scale").options(),
+        "pipenv run python benchmarks/in_process.py ": scripts("in_process").options(),
         "pipenv run python benchmarks/settings.py ": scripts("settings").options(),
         "pipenv run python benchmarks/flames.py ": scripts("flames").options(),
     }
@@ -233,6 +234,22 @@ def test_settings_are_measured_beside_one_another():
     assert [row[1].strip() for row in rows] == ["`THREADS=2`", "`THREADS=4`"]
     for row in rows:
         assert all(float(figure) > 0 for figure in row[2:])
+
+
+def test_operations_are_measured_within_a_process_beside_a_bare_route():
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "in_process.py", "--rounds", "2", "--requests", "60"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("| ")][1:]
+    multiples = {row[0].strip(): float(row[2]) for row in rows}
+    assert multiples.pop("hello") == 1
+    assert len(multiples) == 6
+    assert all(multiple > 1 for multiple in multiples.values())
+    assert multiples["list, remembered"] < multiples["list"]
+    assert ran.stderr == ""
 
 
 def test_a_flame_graph_shows_our_functions_and_no_place_of_a_machine(tmp_path):
