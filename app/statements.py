@@ -144,21 +144,25 @@ class Query(_Statement):
 
 
 class Insertion(_Statement):
-    """An INSERT of one row, whose id the database gives; it returns ``columns``."""
+    """An INSERT of one row, whose id the database gives.
 
-    def __init__(self, model: type[Model], columns: Sequence[Any], *, shown: bool = False) -> None:
+    Nothing else is asked back: what is stored is what was given.
+    """
+
+    def __init__(self, model: type[Model]) -> None:
         table = model.metadata.tables[model.__tablename__]
         given = {
             column.name: bindparam(column.name, type_=column.type)
             for column in table.c
             if not column.primary_key
         }
-        super().__init__(insert(table).values(given).returning(*columns), shown=shown)
+        statement = insert(table).values(given).returning(*table.primary_key)
+        super().__init__(statement, shown=False)
 
-    def one(self, values: Values) -> Sequence[Any]:
-        """Add the row, in the transaction at hand or by itself, and return it."""
-        [row] = self.run(values, write)
-        return row
+    def one(self, values: Values) -> int:
+        """Add the row, in the transaction at hand or by itself, and return its id."""
+        [[row_id]] = self.run(values, write)
+        return int(row_id)
 
 
 class Alteration:

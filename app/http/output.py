@@ -98,6 +98,10 @@ class OutputSchema(SQLAlchemySchema):
                 row[key] = f"{start}{row['id']}"
         return rows
 
+    def from_values(self, values: Mapping[str, Any]) -> Row:
+        """Return the members of one answer from what was stored, by the names of its columns."""
+        return self.from_row([values[name] for name in self._stored.values()])
+
     def from_model(self, instance: Any) -> Row:
         """Return the members of one answer from an object of the model."""
         return self.from_row([getattr(instance, name) for name in self._stored.values()])

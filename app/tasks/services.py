@@ -28,7 +28,7 @@ _one = (Task.id == bindparam("task_id"), policy.VISIBLE)
 READ = Query(select(*TASK.columns).where(*_one), shown=True)
 LOCK = select(Task).where(*_one).with_for_update().execution_options(locks_rows=True)
 JUDGE = Query(select(Task.version, *(getattr(Task, name) for name in DECIDING)).where(*_one))
-CREATE = Insertion(Task, TASK.columns, shown=True)
+CREATE = Insertion(Task)
 CHANGE = Alteration(Task, TASK.columns, shown=True)
 LAST_POSITION = Query(
     select(func.max(Task.position)).where(Task.created_by == bindparam("actor_id"))
@@ -77,7 +77,7 @@ def create_task(actor: Actor, **said: Any) -> Row:
     if mails.confirms(actor):
         begin()
     [values] = new_rows(actor.id, actor.time_zone, [said], clock.now())
-    task = TASK.from_row(CREATE.one(values))
+    task = TASK.from_values({"id": CREATE.one(values), **values})
     mails.confirm(actor, [task["id"]])
     return commit(task)
 
