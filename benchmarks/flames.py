@@ -3,7 +3,8 @@
     pipenv run python benchmarks/flames.py docs/images
     pipenv run python benchmarks/flames.py --only create --checkout ../earlier --suffix before DIR
 
-What waits is left out. ``--checkout`` is another state of this repository, whose server is drawn.
+What waits is left out, for the database too. ``--checkout`` is another state of this repository,
+whose server is drawn.
 """
 
 import argparse
@@ -15,19 +16,19 @@ import environment
 from bench import Field, names_of
 from operations import OPERATIONS
 from server import Server
-from servers import end_on_term, filled
+from servers import end_on_term, filled_one
 
 DRAWN = ("get", "list", "patch", "create")
 RATE = 500
 
 
 def draw(field: Field, operation: str, seconds: int, path: Path) -> None:
-    """Record one worker of two while its server is driven."""
-    server = field.servers["ours"]
+    """Record the worker of a server while it is driven."""
+    [worker] = field.servers["ours"].workers()
     record = [
         environment.python().with_name("py-spy"), "record",
-        "--pid", str(min(server.workers())), "--duration", str(seconds), "--rate", str(RATE),
-        "--format", "flamegraph", "--output", path,
+        "--pid", str(worker), "--duration", str(seconds), "--rate", str(RATE),
+        "--gil", "--format", "flamegraph", "--output", path,
     ]  # fmt: skip
     # Logs the clients in, which is not what is to be drawn.
     field.measure("ours", operation, 0, 1)
@@ -63,8 +64,10 @@ def main() -> None:
     asked = options().parse_args()
     end_on_term()
     Server.folder = asked.checkout.resolve()
-    with filled(["ours"], None, users=16, each=250) as servers:
-        field = Field(servers, "sqlite", 250)
+    # Of two workers, one may be given every connection, and the other nothing to do.
+    alone = {"WEB_CONCURRENCY": "1"}
+    with filled_one("ours", None, users=16, each=250, own=alone) as server:
+        field = Field({"ours": server}, "sqlite", 250)
         for operation in asked.only:
             name = f"flame-{operation.replace(' ', '-')}-{asked.suffix}.svg"
             draw(field, operation, asked.seconds, asked.folder / name)
