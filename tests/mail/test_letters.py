@@ -150,12 +150,21 @@ def test_an_international_address_is_reached(write, address, reached):
     assert write("password_changed", to=address).to == reached
 
 
-def quiet_app(settings, **chosen):
-    return create_app(settings | {"TESTING": False, "FLASK_CONFIG": "development"} | chosen)
+@pytest.fixture
+def shipped_app(settings):
+    """Makes applications that are not for tests; what they log goes nowhere any more thereafter."""
+    root = logging.getLogger()
+    level = root.level
+    yield lambda **chosen: create_app(
+        settings | {"TESTING": False, "FLASK_CONFIG": "development"} | chosen
+    )
+    root.setLevel(level)
+    for handler in [held for held in root.handlers if held.name == "app"]:
+        root.removeHandler(handler)
 
 
-def test_development_prints_mails_whole(settings, capsys):
-    app = quiet_app(settings)
+def test_development_prints_mails_whole(shipped_app, capsys):
+    app = shipped_app()
     with app.app_context():
         letters.send("reset_password", HERS, **SAID | {"link": LINK})
     assert LINK in capsys.readouterr().out.splitlines()
@@ -163,7 +172,7 @@ def test_development_prints_mails_whole(settings, capsys):
 
 @pytest.mark.parametrize(("server", "can_send"), [(None, False), ("smtp.example.com", True)])
 def test_production_sends_where_there_is_a_server_and_else_says_so(
-    settings, caplog, server, can_send
+    shipped_app, caplog, server, can_send
 ):
     production = {
         "FLASK_CONFIG": "production",
@@ -174,23 +183,26 @@ def test_production_sends_where_there_is_a_server_and_else_says_so(
         "MAIL_SERVER": server,
     }
     with caplog.at_level(logging.WARNING):
-        app = quiet_app(settings, **production)
+        app = shipped_app(**production)
     with app.app_context():
         assert letters.can_send() is can_send
     assert ("MAIL_SERVER is not set" in caplog.text) is not can_send
     assert app.config["MAIL_DEFAULT_SENDER"] == "no-reply@api.example.com"
 
 
-def smtp_app(settings, server, **chosen):
-    chosen = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": server.port, "MAIL_TIMEOUT": 5} | chosen
-    return quiet_app(settings, **chosen)
+@pytest.fixture
+def smtp_app(shipped_app):
+    """Makes applications that send by a server."""
+    return lambda server, **chosen: shipped_app(
+        **{"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": server.port, "MAIL_TIMEOUT": 5} | chosen
+    )
 
 
 @pytest.mark.parametrize("to", [HERS, "ädä@bücher.example"])
-def test_a_mail_arrives_by_smtp(settings, to):
+def test_a_mail_arrives_by_smtp(smtp_app, to):
     with listening() as server:
         sender = "Tasks <tasks@example.com>"
-        app = smtp_app(settings, server, MAIL_USE_TLS=False, MAIL_DEFAULT_SENDER=sender)
+        app = smtp_app(server, MAIL_USE_TLS=False, MAIL_DEFAULT_SENDER=sender)
         with app.app_context():
             letters.send("reset_password", to, **SAID | {"link": LINK})
         message = server.wait()
@@ -198,10 +210,10 @@ def test_a_mail_arrives_by_smtp(settings, to):
     assert LINK in message.get_body(("plain",)).get_content().splitlines()
 
 
-def test_a_mail_that_the_server_refuses_is_an_error(settings):
+def test_a_mail_that_the_server_refuses_is_an_error(smtp_app):
     with listening() as server:
         server.verdict = "554 no"
-        app = smtp_app(settings, server, MAIL_USE_TLS=False)
+        app = smtp_app(server, MAIL_USE_TLS=False)
         with app.app_context(), pytest.raises(smtplib.SMTPDataError):
             letters.send("password_changed", HERS, **SAID)
 
@@ -236,9 +248,9 @@ def untrusted(tmp_path):
     return context
 
 
-def test_a_server_that_can_not_prove_its_name_is_told_nothing(settings, untrusted):
+def test_a_server_that_can_not_prove_its_name_is_told_nothing(smtp_app, untrusted):
     with listening(tls=untrusted) as server:
-        app = smtp_app(settings, server)
+        app = smtp_app(server)
         with app.app_context(), pytest.raises(ssl.SSLCertVerificationError):
             letters.send("reset_password", HERS, **SAID)
         assert server.received == []
