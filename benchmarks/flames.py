@@ -38,9 +38,10 @@ def draw(field: Field, operation: str, seconds: int, path: Path) -> None:
         while not recorded.done():
             field.measure("ours", operation, 0, seconds)
         recorded.result()
-    # Frames name files as the interpreter found them; where that was is nobody's business.
+    # Frames name files as the interpreter found them, and the title is the command; where that was
+    # is nobody's business.
     text = path.read_text()
-    for place in (environment.ROOT, Server.folder):
+    for place in (environment.ROOT, Server.folder, path.parent):
         text = text.replace(f"{place}/", "")
     path.write_text(text)
 

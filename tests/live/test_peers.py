@@ -260,6 +260,7 @@ def test_a_flame_graph_shows_our_functions_and_no_place_of_a_machine(tmp_path):
     drawn = (tmp_path / "flame-get-after.svg").read_text()
     assert "read_task (app/tasks/routes.py" in drawn
     assert str(BENCHMARKS.parent) not in drawn
+    assert str(tmp_path) not in drawn
 
 
 def test_what_is_read_anew_means_the_same_and_was_not_asked_before(scripts):
