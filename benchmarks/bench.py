@@ -12,14 +12,23 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import data
 import drive
 import surroundings
 import tables
-from operations import API, HELLO, OPERATIONS, Caller, Operation, Sent, exchange, require_right
+from operations import (
+    API,
+    HELLO,
+    OPERATIONS,
+    Caller,
+    Operation,
+    Sent,
+    exchange,
+    logged_in,
+    require_right,
+)
 from server import Server
 from servers import NAMES, end_on_term, filled
 
@@ -71,16 +80,7 @@ class Field:
         ]
         if name == "hello":
             return callers
-        login = OPERATIONS["login"]
-        return [
-            replace(
-                caller,
-                token=require_right(
-                    name, "login", login, caller.port, next(login.requests(caller, 0)).raw(None)
-                )["access_token"],
-            )
-            for caller in callers
-        ]
+        return [logged_in(name, caller) for caller in callers]
 
     def require_walls(self, name: str) -> None:
         """See that a server asks for a token and keeps accounts apart."""

@@ -27,7 +27,7 @@ import orjson
 import servers
 import surroundings
 from flask import Flask, jsonify
-from operations import HELLO, OPERATIONS, Caller, Sent, require_right
+from operations import HELLO, OPERATIONS, Caller, Sent, logged_in
 
 ACCOUNTS = 16
 # In this order: what is created would make later lists dearer.
@@ -38,20 +38,13 @@ def run(asked: argparse.Namespace) -> None:
     """Measure each operation, and print what it took."""
     where = asked.postgresql if asked.database == "postgresql" else None
     with servers.filled_one("ours", where, users=ACCOUNTS, each=asked.tasks) as server:
-        caller = _log_in(server.port, asked.tasks)
+        tasks = data.task_ids(1, ACCOUNTS, asked.tasks)
+        caller = logged_in("ours", Caller(server.port, 1, tasks))
         # Its database is there, and its settings are those of production.
         server.kill()
         with TemporaryDirectory() as counts:
             os.environ.update(server.environ, PROMETHEUS_MULTIPROC_DIR=counts)
             _measure(caller, asked)
-
-
-def _log_in(port: int, tasks: int) -> Caller:
-    caller = Caller(port, 1, data.task_ids(1, ACCOUNTS, tasks))
-    login = OPERATIONS["login"]
-    [sent] = login.requests(caller, 0)
-    told = require_right("ours", "login", login, port, sent.raw(None))
-    return Caller(port, caller.user_id, caller.tasks, told["access_token"])
 
 
 def _measure(caller: Caller, asked: argparse.Namespace) -> None:

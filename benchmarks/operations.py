@@ -5,7 +5,7 @@ import random
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPResponse
 from typing import Any
 
@@ -161,3 +161,11 @@ def require_right(server: str, name: str, operation: Operation, port: int, raw: 
     if status != operation.status or not operation.check(body):
         raise SystemExit(f"{server} answered {name} wrongly: {status} {json.dumps(body)[:2000]}")
     return body
+
+
+def logged_in(server: str, caller: Caller) -> Caller:
+    """Return a client with a token of the server's. Raises SystemExit where it gives none."""
+    login = OPERATIONS["login"]
+    raw = next(login.requests(caller, 0)).raw(None)
+    told = require_right(server, "login", login, caller.port, raw)
+    return replace(caller, token=told["access_token"])
