@@ -25,15 +25,16 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
 
 
 def include_object(
-    _item: Any,
+    item: Any,
     name: str | None,
     kind: str,
     reflected: bool,  # noqa: FBT001  # as Alembic calls it
     _compared_to: Any,
 ) -> bool:
-    """Leave out what one database has and the other hasn't: the index that searches are read by."""
-    if kind == "index" and name == "ix_tasks_search_words":
-        return db.engine.dialect.name == "postgresql"
+    """Leave out what the other database has and this one hasn't."""
+    if kind == "index":
+        here = db.engine.dialect.name
+        return bool(reflected or item.info.get("only_on", here) == here)
     return not (kind == "table" and reflected and str(name).startswith("tasks_search"))
 
 

@@ -22,7 +22,7 @@ from app.extensions import db
 from app.floor import floor
 from app.outbox.models import OutboxItem
 from app.tasks import reminders
-from app.tasks.matching import is_found
+from app.tasks.matching import as_asked, is_found
 from app.tasks.models import Task
 from app.tasks.search import listed_words
 from tests.conftest import ROOT
@@ -347,7 +347,7 @@ def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
     db.session.remove()
     upgrade(directory=MIGRATIONS)
     for number, title in enumerate(titles):
-        asked = {"words": listed_words(owner, title)}
+        asked = {"words": as_asked(listed_words(owner, title))}
         found = db.session.scalars(select(Task.id).where(is_found("words")), asked).all()
         assert found == [before[number].id]
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, RowId
+from app.database import Model, RowId, keyset
 
 
 class Event(StrEnum):
@@ -46,7 +46,7 @@ class AuditEvent(Model):
 
     __tablename__ = "audit_events"
     __table_args__ = (
-        Index("ix_audit_events_user_id_created_at_id", "user_id", "created_at", "id"),
+        *keyset("audit_events", "user_id", "created_at"),
         Index("ix_audit_events_created_at", "created_at"),
         {"sqlite_autoincrement": True},
     )

@@ -22,7 +22,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
 from sqlalchemy.types import TypeDecorator
 
-from app.database import Model, RowId, Word, code_point_text
+from app.database import Model, RowId, Word, code_point_text, keyset
 
 
 class Role(StrEnum):
@@ -76,7 +76,7 @@ class User(Model):
         UniqueConstraint("email_key"),
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index("ix_users_role", "role"),
-        Index("ix_users_created_at_id", "created_at", "id"),
+        *keyset("users", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -172,7 +172,7 @@ class PersonalToken(Model):
     __tablename__ = "personal_tokens"
     __table_args__ = (
         UniqueConstraint("token_hash"),
-        Index("ix_personal_tokens_user_id_created_at_id", "user_id", "created_at", "id"),
+        *keyset("personal_tokens", "user_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
 

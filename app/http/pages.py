@@ -20,19 +20,22 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    String,
     Subquery,
     and_,
     bindparam,
+    collate,
     literal,
     or_,
     select,
     true,
     tuple_,
+    type_coerce,
     union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.database import Instant, Rank
+from app.database import Instant
 from app.errors import InvalidCursor
 from app.extensions import db
 from app.http.output import OutputSchema, Row
@@ -171,11 +174,7 @@ def window(
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of rows that a sorted list is made of: those with a key, then those without.
-
-    On SQLite, where a key is one of a few words, the rest of those with the last key is a run of
-    its own: it finds a place by the first column alone, and would go through all that are alike.
-    """
+    """The runs of rows that a sorted list is made of: those with a key, then those without."""
 
     kind: Kind
     columns: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]] = ()
@@ -186,8 +185,10 @@ class Runs:
         """Return them in their order, each as far as it is yet to be read."""
         if self.kind.phase == "without key":
             return [self._without_key(after=True)]
-        runs = self._with_key()
-        return [*runs, self._without_key(after=False)] if self.kind.column.nullable else runs
+        with_key = self._with_key()
+        if not self.kind.column.nullable:
+            return [with_key]
+        return [with_key, self._without_key(after=False)]
 
     def all(self) -> Select[Any]:
         return self._select(self.kind.column)
@@ -199,7 +200,7 @@ class Runs:
             return true()
         if self.kind.phase == "without key":
             return and_(key.is_(None), self._beyond(row_id, self._after[1]))
-        beyond = self._beyond(tuple_(key, row_id), tuple_(*self._after))
+        beyond = self._beyond_place(key, row_id)
         return or_(beyond, key.is_(None)) if key.nullable else beyond
 
     def directed(self, *ends: Any) -> list[Any]:
@@ -209,20 +210,14 @@ class Runs:
         nulls_last = [key.is_(None)] if self.kind.column.nullable else []
         return [*nulls_last, *self.directed(key, row_id)]
 
-    def _with_key(self) -> list[Select[Any]]:
+    def _with_key(self) -> Select[Any]:
         key, row_id = self._ends
         statement = self._select(key).order_by(*self.directed(key, row_id))
         if key.nullable:
             statement = statement.where(key.is_not(None))
-        if self.kind.phase == "first":
-            return [statement]
-        after_key, after_id = self._after
-        if not (isinstance(key.type, Rank) and self.kind.dialect == "sqlite"):
-            return [statement.where(self._beyond(tuple_(key, row_id), tuple_(*self._after)))]
-        return [
-            statement.where(key == after_key, self._beyond(row_id, after_id)),
-            statement.where(self._beyond(key, after_key)),
-        ]
+        if self.kind.phase == "with key":
+            statement = statement.where(self._beyond_place(key, row_id))
+        return statement
 
     def _without_key(self, *, after: bool) -> Select[Any]:
         key, row_id = self._ends
@@ -242,13 +237,20 @@ class Runs:
         return self.kind.column, self.kind.listing.row_id
 
     @property
-    def _after(self) -> tuple[BindParameter[Any], BindParameter[Any]]:
+    def _after(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         key, row_id = self._ends
         return bindparam("after_key", type_=key.type), bindparam("after_id", type_=row_id.type)
 
     @property
     def _descends(self) -> bool:
         return self.kind.sort.startswith("-")
+
+    def _beyond_place(self, key: Any, row_id: Any) -> Any:
+        after_key, after_id = self._after
+        if self.kind.dialect == "sqlite":
+            # Else it goes by the key alone, and through all that are alike. A number is one still.
+            after_id = collate(type_coerce(after_id, String), "BINARY")
+        return self._beyond(tuple_(key, row_id), tuple_(after_key, after_id))
 
     def _beyond(self, end: Any, place: Any) -> Any:
         return end < place if self._descends else end > place

@@ -6,7 +6,7 @@ finds them all, and they are sorted.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
@@ -52,20 +52,22 @@ class Costs:
     The more rows fit, the nearer is a page; the more have the rarest word, the more an index
     gathers. Where the one times the other is ``often``, the list is read in its order, up to a
     limit. From ``near`` on, where an index gives ids, the list is read past what it did not find,
-    up to a full page: what the index found lies apart, and is dearer to read and sort.
+    up to a full page: what the index found lies apart, and is dearer to read and sort. To read such
+    a ``row`` costs as much as so many that the index gathers.
     """
 
     often: int
     near: float
+    row: int
 
 
 # By database, and whether the list goes by age: what follows in that order lies together, and is
 # cheaper to read than what is strewn. PostgreSQL's index does not give ids.
 COSTS = {
-    ("sqlite", True): Costs(often=200, near=4),
-    ("sqlite", False): Costs(often=1_500, near=4),
-    ("postgresql", True): Costs(often=20, near=math.inf),
-    ("postgresql", False): Costs(often=200, near=math.inf),
+    ("sqlite", True): Costs(often=200, near=4, row=50),
+    ("sqlite", False): Costs(often=1_500, near=4, row=50),
+    ("postgresql", True): Costs(often=20, near=math.inf, row=5),
+    ("postgresql", False): Costs(often=200, near=math.inf, row=5),
 }
 
 
@@ -74,10 +76,12 @@ class Search:
     """How rows are searched for words, which a parameter of the name given holds.
 
     ``holds`` tells of each row whether it has all of them. ``is_found`` is for finding rows by an
-    index; ``is_among``, where an index gives ids, for telling its rows from others.
+    index; ``is_among``, where an index gives ids, for telling its rows from others. These two have
+    a parameter that holds what ``as_asked`` makes of words.
     """
 
     holds: Callable[[str], ColumnElement[Any]]
+    as_asked: Callable[[Sequence[str]], Any]
     is_found: Callable[[str], ColumnElement[Any]]
     is_among: Callable[[str], ColumnElement[Any]]
 
@@ -96,17 +100,22 @@ class SearchedListing(Listing):
             return super().read(kind, given)
         counted = sorted(given["words"], key=len, reverse=True)[:COUNTED_WORDS]
         rows, fit, *counts = self._frequencies(kind, given, counted)
-        rare = [word for word, count in zip(counted, counts, strict=True) if count <= RARE]
+        few = min(counts)
         by_age = kind.column is next(iter(self.sorts.values()))
-        few, costs = min(counts), COSTS[kind.dialect, by_age]
+        costs = COSTS[kind.dialect, by_age]
+        rare = _worth_gathering(zip(counts, counted, strict=True), costs.row)
         if rows < SAMPLED_ROWS or not rare or fit * few >= costs.often:
             size = WALKED_ROWS if fit >= LIKELY else 2 * WALKED_ROWS
             found = _walked(self.search, kind, size).all(given)
             if rows < SAMPLED_ROWS or len(found) == given["page_rows"]:
                 return found
+        asked = rare or counted
         gathered = few if len(rare) == 1 else fit
-        statement = (_read_on if fit * gathered >= costs.near else _looked_up)(self.search, kind)
-        return statement.all({**given, "asked": rare or counted})
+        if fit * gathered >= costs.near:
+            statement = _read_on(self.search, kind)
+        else:
+            statement = _looked_up(self.search, kind, all_asked={*asked} == {*given["words"]})
+        return statement.all({**given, "asked": self.search.as_asked(asked)})
 
     def _frequencies(self, kind: Kind, given: Values, counted: Sequence[str]) -> Sequence[int]:
         """Return how many of the latest rows were read, how many fit, and how many have each word.
@@ -126,6 +135,20 @@ class SearchedListing(Listing):
                 with _lock:
                     known[search] = found
         return found
+
+
+def _worth_gathering(counted: Iterable[tuple[int, str]], row: int) -> list[str]:
+    """Return the words that an index is asked for: rare ones, that spare more than they cost.
+
+    The rarest tells which rows are read; another spares some of those, for its own being gathered.
+    """
+    worth: list[str] = []
+    left: float = SAMPLED_ROWS
+    for count, word in sorted(counted):
+        if count <= RARE and (not worth or left * row >= count):
+            worth.append(word)
+            left *= count / SAMPLED_ROWS
+    return worth
 
 
 def _in_sight(size: int) -> ColumnElement[int]:
@@ -161,18 +184,23 @@ def _walked(search: Search, kind: Kind, size: int) -> Query:
 def _read_on(search: Search, kind: Kind) -> Query:
     """Build the statement of the next that fit in the order of the list, among what is found.
 
-    A row is not read to be told that it is not among them.
+    A row is not read to be told that it is not among them, nor compared with the last page's end.
     """
-    fits = case((search.is_among("asked"), and_(search.holds("words"), *kind.conditions)))
-    return _shown(kind, select(window(kind, page_rows(), conditions=[fits])))
+    # As one, lest another index than that of the order be used for one of them.
+    fits = case((and_(search.holds("words"), *kind.conditions), 1))
+    found = window(kind, page_rows(), conditions=[search.is_among("asked"), fits])
+    return _shown(kind, select(found))
 
 
 @lru_cache(maxsize=1024)
-def _looked_up(search: Search, kind: Kind) -> Query:
-    """Build the statement that sorts those that fit among the rows that the index finds."""
+def _looked_up(search: Search, kind: Kind, *, all_asked: bool) -> Query:
+    """Build the statement that sorts those that fit among the rows that the index finds.
+
+    Where it was asked for all of the words, a row has them all.
+    """
     listing = kind.listing
-    ahead = Runs(kind).ahead()
-    fits = and_(listing.scope, ahead, search.holds("words"), *kind.conditions).label("fits")
+    has_words = true() if all_asked else search.holds("words")
+    fits = and_(listing.scope, Runs(kind).ahead(), has_words, *kind.conditions).label("fits")
     # Behind an OFFSET, nothing but the index can be used to find them.
     rows = Runs(kind, [fits], [search.is_found("asked")])
     found = rows.all().offset(literal_column("0")).subquery()

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, RowId, Word
+from app.database import Model, RowId, Word, keyset
 
 
 class Kind(StrEnum):
@@ -65,7 +65,7 @@ class Job(Model):
         CheckConstraint(
             "(finished_at IS NOT NULL) = (state IN ('succeeded', 'failed'))", name="finished_at"
         ),
-        Index("ix_jobs_user_id_created_at_id", "user_id", "created_at", "id"),
+        *keyset("jobs", "user_id", "created_at"),
         Index("ix_jobs_finished_at", "finished_at"),
         {"sqlite_autoincrement": True},
     )

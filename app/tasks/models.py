@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, Rank, RowId, Word, Words, code_point_text
+from app.database import (
+    Model,
+    Rank,
+    RowId,
+    Word,
+    Words,
+    code_point_text,
+    keyset,
+    only_on,
+)
 from app.errors import StaleVersion
 from app.tasks.search import stored_words
 
@@ -40,11 +49,6 @@ class Priority(IntEnum):
     urgent = 4
 
 
-def _ordered(key: str) -> Index:
-    """The index that serves one order of an account's list."""
-    return Index(f"ix_tasks_created_by_{key}_id", "created_by", key, "id")
-
-
 _awaited = text("remind_at IS NOT NULL")
 
 
@@ -68,12 +72,12 @@ class Task(Model):
         ),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         CheckConstraint("version >= 1", name="version"),
-        _ordered("created_at"),
-        _ordered("updated_at"),
-        _ordered("due_key"),
-        _ordered("priority"),
-        _ordered("title_key"),
-        _ordered("position"),
+        *keyset("tasks", "created_by", "created_at"),
+        *keyset("tasks", "created_by", "updated_at"),
+        *keyset("tasks", "created_by", "due_key"),
+        *keyset("tasks", "created_by", "priority"),
+        *keyset("tasks", "created_by", "title_key"),
+        *keyset("tasks", "created_by", "position"),
         Index(
             "ix_tasks_remind_at",
             "remind_at",
@@ -81,14 +85,17 @@ class Task(Model):
             postgresql_where=_awaited,
         ),
         # SQLite's is a table of FTS5, tasks_search, which triggers keep: the migrations have it.
-        Index(
-            "ix_tasks_search_words",
-            "search_words",
-            postgresql_using="gin",
-            postgresql_with={
-                "fastupdate": "off"
-            },  # else each search reads what is yet to be sorted in
-        ).ddl_if(dialect="postgresql"),
+        only_on(
+            "postgresql",
+            Index(
+                "ix_tasks_search_words",
+                "search_words",
+                postgresql_using="gin",
+                postgresql_with={
+                    "fastupdate": "off"
+                },  # else each search reads what is yet to be sorted in
+            ),
+        ),
         {"sqlite_autoincrement": True},
     )
 
