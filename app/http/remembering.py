@@ -3,7 +3,8 @@
 A page that depends on its question and on little else is named by these, before anything is read.
 Its name is its entity tag: whoever has what it names is told so at once, by whichever process.
 Whoever asks in vain is given what this process answered before, if it still has it. What a name
-stands for never changes, so nothing is ever forgotten too late.
+stands for never changes, so nothing is ever forgotten too late; of each question the last answer is
+kept, for the ones before will not be asked for again.
 """
 
 import hashlib
@@ -17,8 +18,8 @@ from app.extensions import cache
 from app.http.answers import Text, page_text, tell, unchanged
 from app.http.conditional import is_held
 from app.http.output import OutputSchema
-from app.http.pages import Page
 from app.http.promises import View
+from app.origin import origin
 
 # So many bytes each process remembers, and no page that is longer than so many.
 MOST = 16 * 1024 * 1024
@@ -46,9 +47,10 @@ def remembered(
             name = _name(shape, state)
             if is_held(name):
                 return unchanged(name)
-            text: Text | None = cache.get(name)
-            if text is None:
-                text = _remember(name, view(*args, **kwargs))
+            question = repr((request.path, request.query_string, origin().user_id))
+            text: Text | None = cache.get(question)
+            if text is None or text.tag != name:
+                text = _remember(question, page_text(view(*args, **kwargs), name))
             return tell(text)
 
         return remembering
@@ -64,10 +66,9 @@ def _name(shape: str, state: State) -> str:
     return f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
 
 
-def _remember(name: str, page: Page) -> Text:
-    text = page_text(page, name)
+def _remember(question: str, text: Text) -> Text:
     if len(text.body) <= LARGEST:
-        cache.set(name, text)
+        cache.set(question, text)
     return text
 
 

@@ -74,6 +74,21 @@ def test_who_has_a_list_that_is_unchanged_costs_the_query_of_its_session_alone_o
             assert "FROM sessions" in seen[0]
 
 
+def test_of_a_list_that_changes_only_the_last_answer_is_remembered(app, alice, bob):
+    with app.app_context():
+        cache.clear()
+    for number in range(5):
+        alice.task(f"Milk {number}")
+        bob.task(f"Bread {number}")
+        for account, first in ((alice, f"Milk {number}"), (bob, f"Bread {number}")):
+            assert account.get("/tasks").json["data"][0]["title"] == first
+            account.get("/tasks?limit=1")
+    with app.app_context():
+        told = [text.body for text in remembered().values()]
+    assert len(told) == 4
+    assert all(b"Milk 4" in body or b"Bread 4" in body for body in told)
+
+
 def test_pages_that_follow_are_named_alike(app, alice, worker):
     for number in range(3):
         alice.task(f"Milk {number}")
