@@ -47,6 +47,8 @@ from app.turns import Line
 BIGGEST_ID = 2**63 - 1
 # So long after its last use, a connection may have been lost unnoticed: no server restarts sooner.
 IDLE_SECONDS = 0.1
+# So much of a file SQLite maps into memory at most, unless it was compiled to map less.
+MOST_MAPPED = 0x7FFF0000
 RETURNED = "returned_at"
 LINE = "line_of_writers"
 
@@ -239,7 +241,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # and whoever writes waits meanwhile.
     connection.execute("PRAGMA wal_autocheckpoint = 16000")
     # What a search reads lies apart: to copy each page takes longer than to look into it.
-    connection.execute("PRAGMA mmap_size = 2147418112")
+    connection.execute(f"PRAGMA mmap_size = {MOST_MAPPED}")
 
 
 def _connect_patiently(

@@ -17,12 +17,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app import create_app
 from app.auth.models import TaskGeneration, User
-from app.database import _is_near, violated_constraint
+from app.database import MOST_MAPPED, _is_near, violated_constraint
 from app.extensions import db
 from app.floor import floor
+from app.http.searching import COUNTED_WORDS
 from app.outbox.models import OutboxItem
 from app.tasks import reminders
-from app.tasks.matching import as_asked, is_found
+from app.tasks.matching import is_found
 from app.tasks.models import Task
 from app.tasks.search import listed_words
 from tests.conftest import ROOT
@@ -84,14 +85,14 @@ def test_all_writes_of_one_transaction_fail_together(context, stored):
     assert stored(select(User.id)) == []
 
 
-def test_a_file_of_sqlite_checks_references_and_lets_readers_read(settings, tmp_path):
+def test_a_file_of_sqlite_checks_references_lets_readers_read_and_is_mapped(settings, tmp_path):
     app = create_app(settings | {"DATABASE_URL": f"sqlite:///{tmp_path}/tasks.db"})
     with app.app_context():
-        pragmas = ("foreign_keys", "journal_mode", "busy_timeout")
+        pragmas = ("foreign_keys", "journal_mode", "busy_timeout", "mmap_size")
         told = [db.session.scalar(text(f"PRAGMA {name}")) for name in pragmas]
         db.session.remove()
         db.engine.dispose()
-    assert told == [1, "wal", 30_000]
+    assert told == [1, "wal", 30_000, MOST_MAPPED]
 
 
 def test_writers_wait_for_one_another(app, alice, stored):
@@ -347,7 +348,7 @@ def test_the_words_of_tasks_that_are_there_are_found_after_an_upgrade(fresh):
     db.session.remove()
     upgrade(directory=MIGRATIONS)
     for number, title in enumerate(titles):
-        asked = {"words": as_asked(listed_words(owner, title))}
+        asked = {"words": listed_words(owner, title)[:COUNTED_WORDS]}
         found = db.session.scalars(select(Task.id).where(is_found("words")), asked).all()
         assert found == [before[number].id]
 

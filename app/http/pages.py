@@ -248,7 +248,8 @@ class Runs:
     def _beyond_place(self, key: Any, row_id: Any) -> Any:
         after_key, after_id = self._after
         if self.kind.dialect == "sqlite":
-            # Else it goes by the key alone, and through all that are alike. A number is one still.
+            # Without a collation it goes by the key alone, and through all that are alike. None is
+            # for text alone, and none makes a text of a number.
             after_id = collate(type_coerce(after_id, String), "BINARY")
         return self._beyond(tuple_(key, row_id), tuple_(after_key, after_id))
 

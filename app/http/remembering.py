@@ -3,8 +3,8 @@
 A page that depends on its question and on little else is named by these, before anything is read.
 Its name is its entity tag: whoever has what it names is told so at once, by whichever process.
 Whoever asks in vain is given what this process answered before, if it still has it. What a name
-stands for never changes, so nothing is ever forgotten too late; of each question the last answer is
-kept, for the ones before will not be asked for again.
+stands for never changes, so nothing is ever forgotten too late. Of each question the last answer is
+kept: those before go by names that will hardly be asked for again.
 """
 
 import hashlib
@@ -47,7 +47,8 @@ def remembered(
             name = _name(shape, state)
             if is_held(name):
                 return unchanged(name)
-            question = repr((request.path, request.query_string, origin().user_id))
+            # Should two questions ever share a number, one has the other read anew.
+            question = str(hash((request.path, request.query_string, origin().user_id)))
             text: Text | None = cache.get(question)
             if text is None or text.tag != name:
                 text = _remember(question, page_text(view(*args, **kwargs), name))

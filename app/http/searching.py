@@ -76,12 +76,10 @@ class Search:
     """How rows are searched for words, which a parameter of the name given holds.
 
     ``holds`` tells of each row whether it has all of them. ``is_found`` is for finding rows by an
-    index; ``is_among``, where an index gives ids, for telling its rows from others. These two have
-    a parameter that holds what ``as_asked`` makes of words.
+    index; ``is_among``, where an index gives ids, for telling its rows from others.
     """
 
     holds: Callable[[str], ColumnElement[Any]]
-    as_asked: Callable[[Sequence[str]], Any]
     is_found: Callable[[str], ColumnElement[Any]]
     is_among: Callable[[str], ColumnElement[Any]]
 
@@ -100,22 +98,27 @@ class SearchedListing(Listing):
             return super().read(kind, given)
         counted = sorted(given["words"], key=len, reverse=True)[:COUNTED_WORDS]
         rows, fit, *counts = self._frequencies(kind, given, counted)
-        few = min(counts)
-        by_age = kind.column is next(iter(self.sorts.values()))
-        costs = COSTS[kind.dialect, by_age]
+        few, costs = min(counts), self._costs(kind)
         rare = _worth_gathering(zip(counts, counted, strict=True), costs.row)
         if rows < SAMPLED_ROWS or not rare or fit * few >= costs.often:
             size = WALKED_ROWS if fit >= LIKELY else 2 * WALKED_ROWS
             found = _walked(self.search, kind, size).all(given)
             if rows < SAMPLED_ROWS or len(found) == given["page_rows"]:
                 return found
-        asked = rare or counted
         gathered = few if len(rare) == 1 else fit
-        if fit * gathered >= costs.near:
+        is_near = fit * gathered >= costs.near
+        return self._by_index(kind, given, rare or counted, is_near=is_near)
+
+    def _costs(self, kind: Kind) -> Costs:
+        by_age = kind.column is next(iter(self.sorts.values()))
+        return COSTS[kind.dialect, by_age]
+
+    def _by_index(self, kind: Kind, given: Values, words: Sequence[str], *, is_near: bool) -> Rows:
+        if is_near:
             statement = _read_on(self.search, kind)
         else:
-            statement = _looked_up(self.search, kind, all_asked={*asked} == {*given["words"]})
-        return statement.all({**given, "asked": self.search.as_asked(asked)})
+            statement = _looked_up(self.search, kind, all_asked={*words} == {*given["words"]})
+        return statement.all({**given, "asked": words})
 
     def _frequencies(self, kind: Kind, given: Values, counted: Sequence[str]) -> Sequence[int]:
         """Return how many of the latest rows were read, how many fit, and how many have each word.
@@ -147,7 +150,8 @@ def _worth_gathering(counted: Iterable[tuple[int, str]], row: int) -> list[str]:
     for count, word in sorted(counted):
         if count <= RARE and (not worth or left * row >= count):
             worth.append(word)
-            left *= count / SAMPLED_ROWS
+            # Of a word that the latest rows do not have, they do not tell how many others do.
+            left *= (count or RARE) / SAMPLED_ROWS
     return worth
 
 

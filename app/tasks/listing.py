@@ -11,7 +11,7 @@ from sqlalchemy import and_, bindparam, false, func, or_
 from app.http.fields import time_zones
 from app.http.searching import Search, SearchedListing
 from app.tasks import policy
-from app.tasks.matching import as_asked, holds, is_among, is_found
+from app.tasks.matching import holds, is_among, is_found
 from app.tasks.models import CLOSED, Task
 from app.tasks.schemas import TASK
 
@@ -64,7 +64,7 @@ TASKS = SearchedListing(
         "has_due": Task.due_key.is_not(None) == bindparam("has_due"),
         "overdue": func.coalesce(_overdue, false()) == bindparam("overdue"),
     },
-    search=Search(holds=holds, as_asked=as_asked, is_found=is_found, is_among=is_among),
+    search=Search(holds=holds, is_found=is_found, is_among=is_among),
 )
 
 

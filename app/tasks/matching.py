@@ -1,24 +1,21 @@
 """What either database makes of a search: conditions for one row, and for an index."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Text, bindparam, select
+from sqlalchemy import ColumnElement, Dialect, Text, bindparam
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from app.extensions import db
-from app.statements import Query
+from app.http.searching import COUNTED_WORDS
 from app.tasks.models import Task
 from app.tasks.search import fts5_words, pattern, tsquery
 
-Asked = Collection[str]
 
-
-class _Asked(TypeDecorator[Asked]):
+class _Asked(TypeDecorator[Collection[str]]):
     """Words that are asked for, as PostgreSQL is asked."""
 
     impl = Text
@@ -27,27 +24,27 @@ class _Asked(TypeDecorator[Asked]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return TSQUERY() if dialect.name == "postgresql" else self.impl_instance
 
-    def process_bind_param(self, value: Asked | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Collection[str] | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
         return tsquery(value) if dialect.name == "postgresql" else self.for_sqlite(value)
 
-    def for_sqlite(self, value: Asked) -> str:
+    def for_sqlite(self, value: Collection[str]) -> str:
         raise NotImplementedError
 
 
 class _AskedOfRow(_Asked):
     cache_ok = True
 
-    def for_sqlite(self, value: Asked) -> str:
+    def for_sqlite(self, value: Collection[str]) -> str:
         return pattern(value)
 
 
 class _AskedOfIndex(_Asked):
     cache_ok = True
 
-    def for_sqlite(self, value: Asked) -> str:
-        return str(value)
+    def for_sqlite(self, value: Collection[str]) -> str:
+        return fts5_words(value)
 
 
 class _Holds(FunctionElement[Any]):
@@ -64,34 +61,14 @@ class _IsAmong(_IsFound):
     inherit_cache = True
 
 
-class _Fts5Query(FunctionElement[str]):
-    type = Text()
-    inherit_cache = True
-
-
-FTS5_QUERY = Query(select(_Fts5Query(bindparam("words", type_=Text))))
-
-
 def holds(name: str) -> ColumnElement[Any]:
     """Whether a row has each of the words that the parameter ``name`` gives."""
     return _Holds(Task.id, Task.search_words, bindparam(name, type_=_AskedOfRow))
 
 
 def is_found(name: str) -> ColumnElement[Any]:
-    """The same, for rows that the index finds; it is given the words ``as_asked``."""
+    """The same, for rows that the index finds; of at most COUNTED_WORDS."""
     return _IsFound(Task.id, Task.search_words, bindparam(name, type_=_AskedOfIndex))
-
-
-def as_asked(words: Sequence[str]) -> Asked:
-    """Return what an index is asked for words by.
-
-    SQLite finds whole words several times as fast as a beginning: where its index has few words
-    that begin alike, it is asked for those. A task that comes meanwhile is for the next who asks.
-    """
-    if db.engine.dialect.name != "sqlite":
-        return words
-    [[query]] = FTS5_QUERY.all({"words": fts5_words(words)})
-    return str(query)
 
 
 def is_among(name: str) -> ColumnElement[Any]:
@@ -117,8 +94,13 @@ def _ask_row_of_sqlite(element: _Holds, compiler: SQLCompiler, **kwargs: Any) ->
     return f"({words} LIKE {asked} ESCAPE '!')"
 
 
-_FTS5_QUERY = """
-SELECT group_concat('("' || replace(json_extract(word.value, '$[0]'), '"', '""') || '"' || (
+# Whole words are found several times as fast as a beginning, where few other words have that. The
+# word itself is passed by when those are looked up: all of its tasks would be counted. Each of the
+# words has a query of its own, which refers to no other: else SQLite takes what is found for
+# dependent on the row at hand, and looks into the row first.
+_FTS5_WORD = """
+CASE WHEN json_extract({asked}, '$[{place}]') IS NOT NULL
+THEN '{conjunction}("' || replace(json_extract({asked}, '$[{place}][0]'), '"', '""') || '"' || (
     SELECT CASE
         WHEN count(*) <= 20
         THEN coalesce(group_concat(' OR "' || replace(term, '"', '""') || '"', ''), '')
@@ -126,25 +108,28 @@ SELECT group_concat('("' || replace(json_extract(word.value, '$[0]'), '"', '""')
     END
     FROM (
         SELECT term FROM tasks_search_terms
-        WHERE term >= json_extract(word.value, '$[0]') || char(1)
-            AND term < json_extract(word.value, '$[1]')
+        WHERE term >= json_extract({asked}, '$[{place}][0]') || char(1)
+            AND term < json_extract({asked}, '$[{place}][1]')
         LIMIT 21
     )
-) || ')', ' AND ')
-FROM json_each({}) AS word
+) || ')'
+ELSE '' END
 """
 
 
-@compiles(_Fts5Query, "sqlite")
-def _look_up_terms(element: _Fts5Query, compiler: SQLCompiler, **kwargs: Any) -> str:
-    # The word itself is passed by: each of its tasks would be counted.
-    return f"({_FTS5_QUERY.format(compiler.process(element.clauses, **kwargs))})"
+def _fts5_query(asked: str) -> str:
+    words = (
+        _FTS5_WORD.format(asked=asked, place=place, conjunction=" AND " if place else "")
+        for place in range(COUNTED_WORDS)
+    )
+    return " || ".join(words)
 
 
 @compiles(_IsFound, "sqlite")
 def _ask_fts5(element: _IsFound, compiler: SQLCompiler, **kwargs: Any) -> str:
     row_id, _, asked = (compiler.process(clause, **kwargs) for clause in element.clauses)
-    found = f"SELECT rowid FROM tasks_search WHERE tasks_search MATCH {asked}"  # noqa: S608
+    query = _fts5_query(asked)
+    found = f"SELECT rowid FROM tasks_search WHERE tasks_search MATCH ({query})"  # noqa: S608
     return f"({row_id} IN ({found}))"
 
 

@@ -1,15 +1,21 @@
 """The machinery of lists: cursors that keep a place, and orders of any kind of id."""
 
+import re
 from datetime import UTC
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.audit.services import EVENTS
+from app.auth.personal_tokens import TOKENS
 from app.auth.services import SESSIONS
 from app.errors import InvalidCursor
-from app.http.pages import Place, _digest, _open_cursor, _seal_cursor, _typed
+from app.extensions import db
+from app.http.pages import Kind, Place, _digest, _open_cursor, _plain, _seal_cursor, _typed
+from app.jobs.services import JOBS
 from app.tasks.listing import TASKS
+from app.users.services import USERS
 
 SEAL = _digest("tasks", "due", 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -64,3 +70,20 @@ def test_pages_of_rows_whose_ids_are_text_walk_everything_once(accounts, alice):
 def test_every_list_has_an_order_that_needs_no_asking():
     assert "created_at" in TASKS.sorts
     assert "created_at" in SESSIONS.sorts
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("listing", [EVENTS, JOBS, SESSIONS, TASKS, TOKENS, USERS])
+def test_sqlite_finds_a_place_in_any_list_by_its_key_and_its_id(app, listing, sign):
+    with app.app_context():
+        if db.engine.dialect.name != "sqlite":
+            pytest.skip("about SQLite")
+        for sort in listing.sorts.keys() - {"username"}:  # which no two accounts share
+            kind = Kind(listing, f"{sign}{sort}", (), "with key", "sqlite")
+            compiled = _plain(kind)._compile(db.engine.dialect)
+            with db.engine.connect() as connection:
+                nulls = (None,) * len(compiled.compiled.positiontup)
+                found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled.text}", nulls)
+                plan = "\n".join(row[-1] for row in found)
+            assert re.search(r"\(\w+,(rowid|id)\)[<>]\(\?,\?\)", plan), plan
+            assert f"SCAN {listing.row_id.class_.__tablename__}" not in plan, plan

@@ -325,7 +325,7 @@ def test_a_cursor_is_bound_to_its_search(alice):
 
 
 @pytest.mark.parametrize("q", ["milk", "buy milk", "nothing", "a b c d e f g h i j"])
-def test_a_search_runs_three_statements_to_five(alice, monkeypatch, statements, q):
+def test_a_search_runs_three_statements_or_four(alice, monkeypatch, statements, q):
     for title in ("Buy milk", "A b c d e f g h i j", "Call"):
         alice.task(title)
     counts = {}
@@ -335,16 +335,33 @@ def test_a_search_runs_three_statements_to_five(alice, monkeypatch, statements, 
             with statements() as seen:
                 find(alice, q)
         counts[way] = len(seen)
-    with alice.client.application.app_context():
-        # SQLite's index is first asked which of its words begin so.
-        of_index = 2 if db.engine.dialect.name == "sqlite" else 1
-    assert counts == {
-        "the whole list": 3,
-        "row by row": 3 + of_index,
-        "row by row, then from the index": 3 + of_index,
-        "from the index": 2 + of_index,
-        "past what is not in the index": 2 + of_index,
+    assert counts == dict.fromkeys(WAYS, 3) | {
+        "row by row": 4,
+        "row by row, then from the index": 4,
     }
+
+
+@pytest.mark.parametrize(
+    ("counts", "on_sqlite", "on_postgresql"),
+    [
+        ((10,), [10], [10]),
+        ((40, 10), [10, 40], [10, 40]),
+        ((60, 10), [10, 60], [10]),
+        # With the first two there is nothing left to spare.
+        ((20, 40, 10), [10, 20], [10, 20]),
+        # None of the latest rows has it, which says little of the others.
+        ((0, 60), [0, 60], [0, 60]),
+        ((1_000, 10), [10], [10]),
+        ((200, 1_000), [], []),
+    ],
+)
+def test_an_index_is_asked_for_rare_words_that_spare_more_than_they_cost(
+    counts, on_sqlite, on_postgresql
+):
+    words = [(count, f"in {count}") for count in counts]
+    for dialect, expected in (("sqlite", on_sqlite), ("postgresql", on_postgresql)):
+        asked = searching._worth_gathering(words, searching.COSTS[dialect, False].row)
+        assert asked == [f"in {count}" for count in expected]
 
 
 def test_how_frequent_words_are_is_asked_once_in_a_while_of_a_long_list(
