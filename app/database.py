@@ -49,6 +49,9 @@ BIGGEST_ID = 2**63 - 1
 IDLE_SECONDS = 0.1
 # So much of a file SQLite maps into memory at most, unless it was compiled to map less.
 MOST_MAPPED = 0x7FFF0000
+# So many bytes of log SQLite lets come together: most pages are written to again and again.
+MOST_LOGGED = 256 * 1024 * 1024
+PAGE = 4096
 RETURNED = "returned_at"
 LINE = "line_of_writers"
 
@@ -237,9 +240,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit survives the end of the process; the last ones may not survive a loss of power.
     connection.execute("PRAGMA synchronous = NORMAL")
-    # Pages are moved out of the log 64 MB at a time: most of them are written to again and again,
-    # and whoever writes waits meanwhile.
-    connection.execute("PRAGMA wal_autocheckpoint = 16000")
+    # Beside a server's requests a thread moves pages out of the log long before: whoever writes
+    # would wait meanwhile.
+    connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_LOGGED // PAGE}")
     # What a search reads lies apart: to copy each page takes longer than to look into it.
     connection.execute(f"PRAGMA mmap_size = {MOST_MAPPED}")
 

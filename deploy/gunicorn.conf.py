@@ -15,6 +15,7 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="task-
 
 from prometheus_client import multiprocess  # noqa: E402
 
+from app.checkpoints import Checkpoints  # noqa: E402
 from app.config import ConfigurationError  # noqa: E402
 from app.config import load as load_settings  # noqa: E402
 from app.outbox.worker import Worker  # noqa: E402
@@ -65,9 +66,10 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have each worker process empty the outbox beside its requests."""
-    worker.outbox = Worker(worker.application)
-    worker.outbox.start()
+    """Have each worker process do beside its requests what they are not to wait for."""
+    worker.beside = [Worker(worker.application), Checkpoints(worker.application)]
+    for one in worker.beside:
+        one.start()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
@@ -82,5 +84,5 @@ def on_exit(_server: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Let the job at hand end."""
-    if outbox := getattr(worker, "outbox", None):
-        outbox.stop()
+    for one in getattr(worker, "beside", ()):
+        one.stop()
