@@ -25,6 +25,7 @@ from app.outbox import work
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
 from tests.mailbox import Mailbox
+from tests.plans import forget_analysis
 from tests.watching import statements_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +86,7 @@ def app(migrated_app) -> Iterator[Flask]:
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(table.delete())
         db.session.commit()
+        forget_analysis()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import delete, table, text
 
 from app.extensions import db
 from tests.watching import watched
@@ -16,6 +16,18 @@ def analyse() -> None:
         connection.execute(text("ANALYZE"))
     # SQLite's connections go by what they read of it when they were opened.
     db.engine.dispose()
+
+
+def forget_analysis() -> None:
+    """Have SQLite's planner know nothing again, as of a table that was never analysed."""
+    if db.engine.dialect.name != "sqlite":
+        return
+    with db.engine.begin() as connection:
+        known = text("SELECT name FROM sqlite_schema WHERE name GLOB 'sqlite_stat[0-9]'")
+        tables = connection.execute(known).scalars().all()
+        rows = sum(connection.execute(delete(table(name))).rowcount for name in tables)
+    if rows:
+        db.engine.dispose()
 
 
 @contextmanager
