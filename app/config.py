@@ -500,7 +500,7 @@ def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
         options["connect_args"] = {"timeout": values["DB_POOL_TIMEOUT"] * 3}
     else:
         options["connect_args"] = _postgresql_options(values["DB_TIMEOUT"])
-    pool = {"pool_size": values["THREADS"], "max_overflow": 0}
+    pool = {"pool_size": values["THREADS"], "max_overflow": 0, "pool_use_lifo": True}
     return options | pool | {"pool_timeout": values["DB_POOL_TIMEOUT"]}
 
 

@@ -388,6 +388,17 @@ def test_a_connection_is_asked_whether_it_is_there_only_after_a_while(app, monke
         assert len(asked) == 1
 
 
+def test_the_connection_that_was_given_back_last_is_taken_next(context):
+    db.engine.dispose()
+    with db.engine.connect() as one, db.engine.connect() as other:
+        first, last = (conn.connection.dbapi_connection for conn in (other, one))
+    for _ in range(3):
+        with db.engine.connect() as conn:
+            assert conn.connection.dbapi_connection is last
+            with db.engine.connect() as beside:
+                assert beside.connection.dbapi_connection is first
+
+
 @pytest.mark.parametrize(
     ("address", "near"),
     [
