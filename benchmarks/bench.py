@@ -9,9 +9,12 @@ Prints a table for each database and operation. It ends at once where a server a
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import data
@@ -80,7 +83,8 @@ class Field:
         ]
         if name == "hello":
             return callers
-        return [logged_in(name, caller) for caller in callers]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(partial(logged_in, name), callers))
 
     def require_walls(self, name: str) -> None:
         """See that a server asks for a token and keeps accounts apart."""
@@ -118,7 +122,8 @@ def rounds(
 ) -> Iterator[tuple[str, int, str, Sample]]:
     """Measure operation by operation, round by round, each server in turn, another one first.
 
-    A single round is one look at each server: it does all of its operations, one after another.
+    A single round is one look at each server: it does all of its operations, one after another,
+    and hello, which knows only one, does it once for them all.
     """
     turns = [
         (operation, number, name)
@@ -129,8 +134,12 @@ def rounds(
     if count == 1:
         order = list(field.servers)
         turns.sort(key=lambda turn: order.index(turn[2]))
+    for_all: dict[str, Sample] = {}
     for operation, number, name in turns:
-        yield operation, number, name, field.measure(name, operation, number, seconds)
+        sample = for_all.get(name) or field.measure(name, operation, number, seconds)
+        if name == "hello" and count == 1:
+            for_all[name] = sample
+        yield operation, number, name, sample
 
 
 def _measured_with(operation: str, names: Iterable[str]) -> list[str]:
