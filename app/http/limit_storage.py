@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections import deque
+from hashlib import sha1
 from threading import Lock
 from typing import Any
 
@@ -9,13 +11,33 @@ from limits import RateLimitItem
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import RateLimiter
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 SCHEME = "task-api"
 # What a request may lose to a Redis that does not answer, in seconds, and how often one may.
 TIMEOUT = 0.2
 INTERVAL = 5.0
+
+# The moments of those admitted are a list, the latest first. Tells whether one more is, since when
+# the window lasts, and how many are in it.
+COUNT = """
+local now, most, seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local oldest = redis.call('lindex', KEYS[1], -1)
+while oldest and tonumber(oldest) < now - seconds do
+    redis.call('rpop', KEYS[1])
+    oldest = redis.call('lindex', KEYS[1], -1)
+end
+local count = redis.call('llen', KEYS[1])
+if count >= most then
+    return {0, oldest or ARGV[1], count}
+end
+redis.call('lpush', KEYS[1], ARGV[1])
+redis.call('expire', KEYS[1], seconds)
+return {1, oldest or ARGV[1], count + 1}
+"""
+COUNT_NAME = sha1(COUNT.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +55,37 @@ def hit(strategy: RateLimiter, item: RateLimitItem, *who: str) -> tuple[bool, fl
     return admitted, start + expiry, item.amount - count
 
 
+class Connections:
+    """Connections out of a pool of redis-py's, each for one question at a time, and kept.
+
+    What the client and its pool do around a question takes as long as Redis does.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._idle: deque[Any] = deque()
+
+    def ask(self, *question: Any) -> Any:
+        """Return the answer. Raises RedisError."""
+        try:
+            return self._ask(self._idle.pop(), question)
+        except (IndexError, Disconnected):  # none is idle, or it was closed meanwhile
+            return self._ask(self._pool.get_connection(), question)
+
+    def _ask(self, connection: Any, question: tuple[Any, ...]) -> Any:
+        try:
+            connection.send_command(*question)
+            answer = connection.read_response()
+        except ResponseError:
+            self._idle.append(connection)
+            raise
+        except BaseException:
+            self._pool.release(connection)
+            raise
+        self._idle.append(connection)
+        return answer
+
+
 class FallbackStorage(RedisStorage):
     """Counts in Redis; while that fails, counts here, and asks again every INTERVAL seconds.
 
@@ -45,6 +98,8 @@ class FallbackStorage(RedisStorage):
         options |= {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
         options |= {"retry": Retry(NoBackoff(), 0)}
         super().__init__(uri.removeprefix(f"{SCHEME}+"), **options)
+        client: Any = self.get_connection()
+        self._connections = Connections(client.connection_pool)
         self._memory = MemoryStorage()
         self._lock = Lock()
         self._failing = False
@@ -71,24 +126,13 @@ class FallbackStorage(RedisStorage):
         return self.acquire_entry(key, limit, expiry), *self.get_moving_window(key, limit, expiry)
 
     def _acquire_and_look(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
-        now = time.time()
-        connection: Any = self.get_connection()
-        journey = connection.pipeline(transaction=False)
-        counted = self.prefixed_key(key)
-        journey.evalsha(self.lua_acquire_moving_window.sha, 1, counted, now, limit, expiry, 1)
-        journey.evalsha(self.lua_moving_window.sha, 1, counted, now - expiry, limit)
-        acquired, window = journey.execute(raise_on_error=False)
-        # A Redis that does not know a script is told it by the call that is made of it alone.
-        if isinstance(acquired, NoScriptError):
-            acquired = super().acquire_entry(key, limit, expiry)
-            window = super().get_moving_window(key, limit, expiry)
-        elif isinstance(window, NoScriptError):
-            window = super().get_moving_window(key, limit, expiry)
-        for failed in (acquired, window):
-            if isinstance(failed, RedisError):
-                raise failed
-        start, count = window or (now, 0)
-        return bool(acquired), float(start), int(count)
+        asked = (1, self.prefixed_key(key), time.time(), limit, expiry)
+        try:
+            told = self._connections.ask("EVALSHA", COUNT_NAME, *asked)
+        except NoScriptError:
+            told = self._connections.ask("EVAL", COUNT, *asked)
+        admitted, start, count = told
+        return bool(admitted), float(start), int(count)
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         if not self._failing:
