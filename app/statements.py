@@ -144,7 +144,7 @@ class Query(_Statement):
 
 
 class Insertion(_Statement):
-    """An INSERT of one row, whose id the database gives.
+    """An INSERT of one row, whose id the database gives if it numbers the rows.
 
     Nothing else is asked back: what is stored is what was given.
     """
@@ -154,15 +154,15 @@ class Insertion(_Statement):
         given = {
             column.name: bindparam(column.name, type_=column.type)
             for column in table.c
-            if not column.primary_key
+            if column is not table.autoincrement_column
         }
         statement = insert(table).values(given).returning(*table.primary_key)
         super().__init__(statement, shown=False)
 
-    def one(self, values: Values) -> int:
+    def one(self, values: Values) -> Any:
         """Add the row, in the transaction at hand or by itself, and return its id."""
         [[row_id]] = self.run(values, write)
-        return int(row_id)
+        return row_id
 
 
 class Alteration:

@@ -12,7 +12,8 @@ from app.audit.schemas import AUDIT_EVENT
 from app.extensions import db
 from app.http.pages import Listing, Page
 from app.origin import origin
-from app.transactions import delete_older
+from app.statements import Insertion
+from app.transactions import begin, delete_older
 
 EVENTS = Listing(
     name="audit",
@@ -24,23 +25,34 @@ EVENTS = Listing(
 )
 
 
-RECORD = insert(AuditEvent).execution_options(render_nulls=True)
+RECORD = Insertion(AuditEvent)
+RECORD_ALL = insert(AuditEvent).execution_options(render_nulls=True)
 
 
 def record(event: Event, *, user_id: int | None, actor_id: int | None, **details: Any) -> None:
-    """Add an event of the account ``user_id`` to the transaction at hand.
+    """Add an event of the account ``user_id`` to the transaction at hand, or begin one with it.
 
     ``details`` hold no secret, no password and no address.
     """
-    record_all(event, [(user_id, details)], actor_id=actor_id)
+    begin()
+    # One statement, whether or not there is an account: its time tells nothing of that.
+    RECORD.one({**_common(event, actor_id), "user_id": user_id, "details": details})
+    metrics.EVENTS.labels(str(event)).inc()
 
 
 def record_all(
     event: Event, each: Iterable[tuple[int | None, dict[str, Any]]], *, actor_id: int | None
 ) -> None:
     """Add several events of one kind by one statement, each with its account and its details."""
+    common = _common(event, actor_id)
+    rows = [{**common, "user_id": user_id, "details": details} for user_id, details in each]
+    db.session.execute(RECORD_ALL, rows)
+    metrics.EVENTS.labels(str(event)).inc(len(rows))
+
+
+def _common(event: Event, actor_id: int | None) -> dict[str, Any]:
     came_from = origin()
-    common = {
+    return {
         "event": str(event),
         "actor_id": actor_id,
         "ip_address": came_from.ip_address,
@@ -48,10 +60,6 @@ def record_all(
         "request_id": came_from.request_id,
         "created_at": clock.now(),
     }
-    rows = [{**common, "user_id": user_id, "details": details} for user_id, details in each]
-    # One statement, whether or not there is an account: its time tells nothing of that.
-    db.session.execute(RECORD, rows)
-    metrics.EVENTS.labels(str(event)).inc(len(rows))
 
 
 def list_events(user_id: int, *, limit: int, cursor: str | None) -> Page:

@@ -43,8 +43,8 @@ from app.http.pages import Listing, Page
 from app.mail.letters import can_send
 from app.origin import origin
 from app.outbox.work import enqueue
-from app.statements import Query
-from app.transactions import commit, delete_older
+from app.statements import Insertion, Query
+from app.transactions import begin, commit, delete_older
 
 # How long a client that lost the answer may ask again with the token that it just spent.
 LEEWAY = timedelta(seconds=10)
@@ -59,13 +59,12 @@ class Login(NamedTuple):
 
 BY_USERNAME = select(User).where(User.username_key == bindparam("key"))
 BY_EMAIL = select(User).where(User.email_key == bindparam("key"))
-HAS_SECOND_FACTOR = Query(select(policy.HAS_SECOND_FACTOR).where(User.id == bindparam("user_id")))
-LOCKED_PASSWORD = (
-    select(User.password_hash)
+HELD = Query(
+    select(User.password_hash, policy.HAS_SECOND_FACTOR)
     .where(User.id == bindparam("user_id"))
-    .with_for_update()
-    .execution_options(locks_rows=True)
+    .with_for_update(of=User)
 )
+OPEN = Insertion(Session)
 SESSION_AND_USER = Query(
     select(
         Session.user_id,
@@ -160,10 +159,10 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
         raise InvalidCredentials
     if user.disabled:
         raise AccountDisabled
-    _require_unchanged_password(user)
+    has_second_factor = _hold(user)
     if passwords.outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
-    if _has_second_factor(user):
+    if has_second_factor:
         commit()
         raise SecondFactorRequired(second_factors.issue_challenge(user))
     return commit(Login(open_session(user), user))
@@ -172,21 +171,29 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
 def open_session(user: User) -> Pair:
     """Open a session for whoever has proved to be ``user``; the commit is the caller's."""
     now, came_from = clock.now(), origin()
-    session = Session(
-        id=secrets.token_hex(16),
-        user_id=user.id,
-        refresh_id=secrets.token_hex(16),
-        refreshed_at=now,
-        refreshed_before=now,
-        ip_address=came_from.ip_address,
-        user_agent=came_from.user_agent,
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + tokens.session_lifetime(),
+    session: dict[str, Any] = {
+        "id": secrets.token_hex(16),
+        "user_id": user.id,
+        "refresh_id": secrets.token_hex(16),
+        "spent_id": None,
+        "refreshed_at": now,
+        "refreshed_before": now,
+        "ip_address": came_from.ip_address,
+        "user_agent": came_from.user_agent,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": now + tokens.session_lifetime(),
+    }
+    OPEN.one(session)
+    _record(Event.login_succeeded, user, session_id=session["id"])
+    return tokens.issue_pair(
+        user.id,
+        session["id"],
+        session["refresh_id"],
+        fresh=True,
+        until=session["expires_at"],
+        now=now,
     )
-    db.session.add(session)
-    _record(Event.login_succeeded, user, session_id=session.id)
-    return _pair(session, now, fresh=True)
 
 
 def refresh(claims: Claims) -> Pair:
@@ -219,7 +226,14 @@ def refresh(claims: Claims) -> Pair:
         raise TokenReused
     session.refresh_id = secrets.token_hex(16)
     session.last_used_at = now
-    pair = _pair(session, now, fresh=False)
+    pair = tokens.issue_pair(
+        session.user_id,
+        session.id,
+        session.refresh_id,
+        fresh=False,
+        until=session.expires_at,
+        now=now,
+    )
     return commit(pair)
 
 
@@ -386,7 +400,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     user = _own(actor)
     _prove(user, current_password)
     new_hash = _hash_new(new_password, user, "/new_password")
-    _require_unchanged_password(user)
+    _hold(user)
     user.password_hash = new_hash
     user.updated_at = clock.now()
     _end_others(actor)
@@ -440,16 +454,16 @@ def _prove(user: User, password: str) -> None:
         raise InvalidCredentials
 
 
-def _has_second_factor(user: User) -> bool:
-    found = HAS_SECOND_FACTOR.first({"user_id": user.id})
-    return found is not None and bool(found[0])
+def _hold(user: User) -> bool:
+    """Hold an account whose password was proved, and tell whether it has a second factor.
 
-
-def _require_unchanged_password(user: User) -> None:
-    """Raise InvalidCredentials if the password was changed since it was proved; then hold it."""
-    current = db.session.scalar(LOCKED_PASSWORD, {"user_id": user.id})
-    if current != user.password_hash:
+    Raises InvalidCredentials if the password was changed since.
+    """
+    begin()
+    found = HELD.first({"user_id": user.id})
+    if found is None or found[0] != user.password_hash:
         raise InvalidCredentials
+    return bool(found[1])
 
 
 def _hash_new(password: str, user: User, pointer: str) -> str:
@@ -492,17 +506,6 @@ def _spent_at(session: Session, claims: Claims) -> datetime:
     if claims.token_id == session.spent_id or replaced_unused:
         return session.refreshed_at
     return session.refreshed_before
-
-
-def _pair(session: Session, now: datetime, *, fresh: bool) -> Pair:
-    return tokens.issue_pair(
-        session.user_id,
-        session.id,
-        session.refresh_id,
-        fresh=fresh,
-        until=session.expires_at,
-        now=now,
-    )
 
 
 def _end_others(actor: Actor) -> None:

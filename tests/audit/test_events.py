@@ -9,6 +9,7 @@ from pyotp import TOTP
 from sqlalchemy import String, cast, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
+from app.audit import services as audit
 from app.audit.models import AuditEvent, Event
 from app.auth.models import RecoveryCode, Session, User
 from app.extensions import db
@@ -236,6 +237,16 @@ def test_what_is_refused_after_it_was_recorded_is_not_in_the_record(admin, store
     assert_problem(admin.delete("/auth/me"), 409, "conflict")
     assert_problem(admin.delete("/tasks/1000000"), 404, "not_found")
     assert stored(select(AuditEvent.id)) == before
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_is_recorded_first_of_all_is_kept_with_what_follows_or_not_at_all(app, stored, end):
+    with app.app_context():
+        audit.record(Event.data_exported, user_id=None, actor_id=None, part=1)
+        assert stored(select(AuditEvent.id)) == []
+        getattr(db.session, end)()
+    kept = [("data_exported", None, None, {"part": 1})] if end == "commit" else []
+    assert [tuple(row) for row in stored(select(*COLUMNS))] == kept
 
 
 @pytest.fixture

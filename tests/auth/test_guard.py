@@ -19,7 +19,7 @@ COUNTS = [
         201,
         5,
     ),
-    ("POST", "/login", {"username": "alice", "password": PASSWORD}, 200, 5),
+    ("POST", "/login", {"username": "alice", "password": PASSWORD}, 200, 4),
     ("POST", "/login", {"username": "nobody", "password": PASSWORD}, 401, 2),
     ("POST", "/refresh", None, 200, 2),
     ("POST", "/reauthenticate", {"password": PASSWORD}, 200, 2),
