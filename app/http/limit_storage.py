@@ -51,7 +51,7 @@ def hit(strategy: RateLimiter, item: RateLimitItem, *who: str) -> tuple[bool, fl
     if not isinstance(storage, FallbackStorage):
         return strategy.hit(item, *who), *strategy.get_window_stats(item, *who)
     key, expiry = item.key_for(*who), item.get_expiry()
-    admitted, start, count = storage.acquire_and_look(key, item.amount, expiry)
+    admitted, start, count = storage.count(key, item.amount, expiry)
     return admitted, start + expiry, item.amount - count
 
 
@@ -105,27 +105,23 @@ class FallbackStorage(RedisStorage):
         self._failing = False
         self._ask_again_at = 0.0
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    def count(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+        """Count once. Return whether that is admitted, and when the window began and what it has.
+
+        Storages of limits need two calls for that, and two journeys.
+        """
         if self._is_worth_asking():
             try:
-                acquired = super().acquire_entry(key, limit, expiry, amount)
+                told = self._count(key, limit, expiry)
             except RedisError as error:
                 self._note_failure(error)
             else:
                 self._note_answer()
-                return acquired
-        return self._memory.acquire_entry(key, limit, expiry, amount)
+                return told
+        admitted = self._memory.acquire_entry(key, limit, expiry)
+        return admitted, *self._memory.get_moving_window(key, limit, expiry)
 
-    def acquire_and_look(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
-        """Count once, and tell how the window stands then: by one journey instead of two."""
-        if not self._failing:
-            try:
-                return self._acquire_and_look(key, limit, expiry)
-            except RedisError as error:
-                self._note_failure(error)
-        return self.acquire_entry(key, limit, expiry), *self.get_moving_window(key, limit, expiry)
-
-    def _acquire_and_look(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+    def _count(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
         asked = (1, self.prefixed_key(key), time.time(), limit, expiry)
         try:
             told = self._connections.ask("EVALSHA", COUNT_NAME, *asked)
@@ -133,14 +129,6 @@ class FallbackStorage(RedisStorage):
             told = self._connections.ask("EVAL", COUNT, *asked)
         admitted, start, count = told
         return bool(admitted), float(start), int(count)
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        if not self._failing:
-            try:
-                return super().get_moving_window(key, limit, expiry)
-            except RedisError as error:
-                self._note_failure(error)
-        return self._memory.get_moving_window(key, limit, expiry)
 
     def _is_worth_asking(self) -> bool:
         if not self._failing:
