@@ -64,7 +64,8 @@ def test_a_log_that_is_long_is_cut_while_tasks_are_written(app, alice, log, monk
     with beside(app):
         for title in TITLES:
             alice.task(title)
-        wait_for(lambda: log.stat().st_size == 0, 10)
+        # What was written after it was cut may be left, where that is short.
+        wait_for(lambda: log.stat().st_size < checkpoints.LONG, 10)
     assert stored(select(func.count()).select_from(Task)) == [(len(TITLES),)]
     assert [task["title"] for task in alice.get("/tasks?sort=created_at").json["data"]] == TITLES
 

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -96,12 +97,11 @@ def connections(server):
     """How many connections to the database the server has."""
     if not POSTGRES:
         file = server.database_url.removeprefix("sqlite:///")
-        links = [
-            str(link.readlink())
-            for worker in server.workers()
-            for link in Path(f"/proc/{worker}/fd").iterdir()
-            if link.is_symlink()
-        ]
+        links = []
+        for worker in server.workers():
+            for link in Path(f"/proc/{worker}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    links.append(str(link.readlink()))
         return links.count(file)
     engine = create_engine(database_url(server.database_url), poolclass=NullPool)
     count = text("SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()")
