@@ -38,31 +38,34 @@ Run = Callable[[Engine, str, Any], Rows]
 class Compiled:
     """A statement in one database's words, and what its parameters and its columns go through.
 
-    Of its parameters, some are ``fixed``, and some are ``asked`` for.
+    Its ``parameters`` are named in the order that the driver takes them in, if it goes by one. The
+    values of some are ``fixed``.
     """
 
     compiled: SQLCompiler
     text: str
     fixed: Values
-    asked: Mapping[str, Process | None]
+    parameters: Sequence[tuple[str, Process | None]]
     columns: Sequence[tuple[int, Column]]
 
     def told(self, values: Values) -> tuple[str, Any]:
         """Return the text and the parameters as the driver takes them."""
         if self.compiled.post_compile_params:
             return self._expanded(values)
-        given = {
-            name: values[name] if process is None else process(values[name])
-            for name, process in self.asked.items()
-        }
-        given |= self.fixed
-        order = self.compiled.positiontup
-        return self.text, given if order is None else [given[name] for name in order]
+        if self.fixed:
+            values = {**values, **self.fixed}
+        given = [
+            values[name] if process is None else process(values[name])
+            for name, process in self.parameters
+        ]
+        if self.compiled.positional:
+            return self.text, given
+        return self.text, dict(zip([name for name, _ in self.parameters], given, strict=True))
 
     def _expanded(self, values: Values) -> tuple[str, Any]:
         """The same where a parameter is a list: each of its values is a parameter in the text."""
         state = self.compiled.construct_expanded_state(values)
-        processes = {**self.asked, **state.processors}
+        processes = {**dict(self.parameters), **state.processors}
         given = {
             name: process(value) if (process := processes.get(name)) else value
             for name, value in state.parameters.items()
@@ -106,15 +109,16 @@ class _Statement:
         compiled = self._statement.compile(dialect=dialect)
         if not isinstance(compiled, SQLCompiler):
             raise TypeError
-        fixed, asked = {}, {}
+        fixed: dict[str, Any] = {}
+        parameters: list[tuple[str, Process | None]] = []
         for name in compiled.positiontup or compiled.binds:
             parameter = compiled.binds[name]
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            if parameter.required:
-                asked[name] = process
-            else:
+            if not parameter.required:
                 value = parameter.effective_value
                 fixed[name] = process(value) if process else value
+                process = None
+            parameters.append((name, process))
         read = shown_column if self._shown else stored_column
         kinds = (column.type for column in self._statement.exported_columns)
         columns = [(index, read(kind, dialect)) for index, kind in enumerate(kinds)]
@@ -122,7 +126,7 @@ class _Statement:
             compiled=compiled,
             text=compiled.string,
             fixed=fixed,
-            asked=asked,
+            parameters=parameters,
             columns=[(index, process) for index, process in columns if process],
         )
 
