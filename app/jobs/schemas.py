@@ -1,6 +1,6 @@
 """What clients say and are told of exports and imports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -103,11 +103,12 @@ class JobSchema(OutputSchema):
     def columns(self) -> tuple[InstrumentedAttribute[Any], ...]:
         return (*super().columns, Job.done, Job.total, Job.result_bytes)
 
-    def from_rows(self, found: Iterable[Iterable[Any]]) -> list[Row]:
-        keys = [column.key for column in self.columns]
-        return [self._shown(dict(zip(keys, values, strict=False))) for values in found]
+    def from_rows(self, found: Sequence[Iterable[Any]]) -> list[Row]:
+        return [self.from_row(values) for values in found]
 
-    def _shown(self, told: Row) -> Row:
+    def from_row(self, values: Iterable[Any]) -> Row:
+        keys = [column.key for column in self.columns]
+        told = dict(zip(keys, values, strict=False))
         url = ResourceUrl(JOBS).of(told["id"])
         told |= {
             "progress": {"done": told["done"], "total": told["total"]},
