@@ -119,7 +119,8 @@ def _answer(
     told: list[Any] = []
     parts = app(environ, lambda *said: told.extend(said))
     body = b"".join(parts)
-    parts.close()
+    if hasattr(parts, "close"):
+        parts.close()
     return int(told[0][:3]), body
 
 

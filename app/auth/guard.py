@@ -22,6 +22,7 @@ from app.errors import (
     WrongTokenType,
 )
 from app.http import limits
+from app.http.context import itself
 from app.http.promises import SecurityScheme, View, promise
 from app.origin import origin
 
@@ -49,7 +50,7 @@ def bearer_token() -> str:
 
     Raises AuthenticationRequired where there is none, InvalidToken where there is not just one.
     """
-    header = request.environ.get("HTTP_AUTHORIZATION")
+    header = itself(request).environ.get("HTTP_AUTHORIZATION")
     if not header:
         raise AuthenticationRequired
     scheme, _, token = header.partition(" ")

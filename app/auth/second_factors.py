@@ -9,6 +9,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.auth.models import User
 from app.errors import InvalidCredentials
+from app.http.context import itself
 
 CHALLENGE_LIFETIME = timedelta(minutes=5)
 NO_CHALLENGE = "The challenge is over, or not one of ours; log in again."
@@ -41,7 +42,7 @@ def read_challenge(text: str) -> Challenge:
 
 def required_of_admins() -> bool:
     """Tell whether administrators have their rights only with a second factor."""
-    return bool(current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"])
+    return bool(itself(current_app).config["REQUIRE_ADMIN_SECOND_FACTOR"])
 
 
 def _challenge(user: User) -> Challenge:

@@ -17,6 +17,7 @@ from jwt import ExpiredSignatureError, PyJWTError, decode_complete
 from app.database import BIGGEST_ID
 from app.errors import InvalidToken, TokenExpired
 from app.extensions import jwt
+from app.http.context import itself
 
 LONGEST = 4096
 REMEMBERED = 4096
@@ -86,7 +87,7 @@ def read(token: str) -> Claims:
     """Verify a token. Raises InvalidToken or TokenExpired."""
     if len(token) > LONGEST:
         raise InvalidToken
-    claims: Claims = current_app.extensions["verified_tokens"](token)
+    claims: Claims = itself(current_app).extensions["verified_tokens"](token)
     if claims.expires_at <= time.time():
         raise TokenExpired
     return claims

@@ -1,6 +1,7 @@
 """How what a view returns becomes an answer."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +14,7 @@ from werkzeug.http import parse_accept_header
 
 from app.errors import NotAcceptable
 from app.http.conditional import not_modified, tag_of
+from app.http.context import itself
 from app.http.output import OutputSchema, Row
 from app.http.pages import Page
 from app.origin import origin
@@ -23,7 +25,13 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Answer(Response):
-    """A text, whose headers go out as they are: to look through them costs as much as a query."""
+    """A text that goes out as it is, with its headers: to look through them costs as a query does.
+
+    It holds nothing that would have to be closed.
+    """
+
+    def get_app_iter(self, environ: dict[str, Any]) -> Iterable[bytes]:
+        return () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         if self.headers.get("Location", "").isascii():
@@ -41,7 +49,7 @@ class Text(NamedTuple):
 
 def require_acceptable(media_type: str = JSON) -> None:
     """Raise NotAcceptable where ``Accept`` rules out what the answer is."""
-    accept = request.environ.get("HTTP_ACCEPT")
+    accept = itself(request).environ.get("HTTP_ACCEPT")
     if accept and not _takes(accept, media_type):
         raise NotAcceptable(f"The answer is {media_type}, which Accept rules out.")
 
@@ -113,8 +121,9 @@ def _link(page: Page) -> str | None:
     if page.next_cursor is None:
         return None
     # A cursor is of letters that a query has as they are.
-    query = f"{_before_cursor(request.query_string)}cursor={page.next_cursor}"
-    address = f"{current_app.config['PUBLIC_URL']}{request.path}?{query}"
+    asked, config = itself(request), itself(current_app).config
+    query = f"{_before_cursor(asked.query_string)}cursor={page.next_cursor}"
+    address = f"{config['PUBLIC_URL']}{asked.path}?{query}"
     return f'<{address}>; rel="next"'
 
 

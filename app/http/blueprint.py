@@ -24,9 +24,10 @@ from app.errors import (
     ValidationFailed,
 )
 from app.http.answers import JSON, render, require_acceptable
-from app.http.body import Parser, refuse_undeclared_query
+from app.http.body import load_body, load_query, refuse_undeclared_query
+from app.http.context import itself
 from app.http.idempotency import keep_answer
-from app.http.promises import View, promise
+from app.http.promises import DOCUMENTED, View, promise
 
 # Whatever a route does, its request may be one that HTTP or the rates do not allow.
 COMMON_PROBLEMS = (
@@ -41,19 +42,29 @@ BODY_PROBLEMS = (MalformedJson, PayloadTooLarge, UnsupportedMediaType, Conflict)
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Declares what a route takes and gives; schemas are instances, made once."""
+    """Declares what a route takes and gives; schemas are instances, made once.
 
-    ARGUMENTS_PARSER = Parser()
+    flask-smorest documents that. What it would read and answer by itself is done here.
+    """
 
     def arguments(
         self, schema: Schema, *, location: str = "json", **documented: Any
     ) -> Callable[[View], View]:
         """Hand the view what ``schema`` makes of the body or the query."""
-        declare = super().arguments(schema, location=location, **documented)
+        document = super().arguments(schema, location=location, **documented)
+        load = load_query if location == "query" else load_body
         problems: list[type[Problem]] = [*BODY_PROBLEMS] if location == "json" else []
         if "cursor" in schema.fields:
             problems.append(InvalidCursor)
-        return lambda view: promise(declare(view), *problems)
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def loading(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, load(schema), **kwargs)
+
+            return promise(_documented(loading, document), *problems)
+
+        return decorator
 
     @staticmethod
     def refuses(*problems: type[Problem]) -> Callable[[View], View]:
@@ -85,7 +96,7 @@ class Blueprint(flask_smorest.Blueprint):
             def rendered(*args: Any, **kwargs: Any) -> Response:
                 if not other_types:
                     require_acceptable(content_type)
-                if request.query_string:
+                if itself(request).query_string:
                     refuse_undeclared_query()
                 keep_answer(lambda result: render(result, schema, status_code))
                 result = view(*args, **kwargs)
@@ -98,7 +109,7 @@ class Blueprint(flask_smorest.Blueprint):
 
             told: dict[str, Any] = {"status": status_code, "schema": schema}
             told |= {"tagged": tagged, "attached": attached, "other_types": other_types or {}}
-            return promise(document(rendered), *COMMON_PROBLEMS, **told)
+            return promise(_documented(rendered, document), *COMMON_PROBLEMS, **told)
 
         return decorator
 
@@ -109,3 +120,9 @@ class Blueprint(flask_smorest.Blueprint):
         """Add the routes to the document."""
         super().register_views_in_doc(api, app, spec, name=self.name, parameters=None)
         spec.tag({"name": self.name, "description": self.description})
+
+
+def _documented(view: View, document: Callable[[View], View]) -> View:
+    """Return a view with the note that flask-smorest makes on what it would put around it."""
+    vars(view)[DOCUMENTED] = vars(document(view))[DOCUMENTED]
+    return view

@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl
 
 import marshmallow as ma
 from flask import Request, current_app, request
-from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
@@ -27,6 +26,8 @@ from app.errors import (
     ValidationFailed,
 )
 from app.http.answers import JSON
+from app.http.context import itself
+from app.http.promises import DOCUMENTED
 
 DEEPEST = 32
 UNKNOWN = "Unknown field."
@@ -110,10 +111,11 @@ def read_body() -> bytes:
 
     Raises PayloadTooLarge, also for one of no stated length, BadRequest for one that is not whole.
     """
-    environ = request.environ
+    asked = itself(request)
+    environ = asked.environ
     if KEPT not in environ:
         with _reading():
-            environ[KEPT] = _read(request)
+            environ[KEPT] = _read(asked)
     body: bytes = environ[KEPT]
     return body
 
@@ -126,7 +128,7 @@ def _read(req: Request) -> bytes:
     else:
         # Werkzeug reads it piece by piece, which takes longer than a query.
         raw = req.environ["wsgi.input"].read(length)
-        _require_whole(req, len(raw))
+        _require_whole(length, len(raw))
     return raw
 
 
@@ -142,7 +144,7 @@ def spool_body(req: Request, file: IO[bytes]) -> None:
         while taken < most and (block := stream.read(min(BLOCK, most - taken))):
             taken += file.write(block)
         _require_end(req, taken)
-    _require_whole(req, taken)
+    _require_whole(req.content_length, taken)
     file.seek(0)
 
 
@@ -167,9 +169,9 @@ def _require_end(req: Request, taken: int) -> None:
         raise PayloadTooLarge
 
 
-def _require_whole(req: Request, taken: int) -> None:
+def _require_whole(length: int | None, taken: int) -> None:
     """Raise BadRequest where a body ends before its stated length."""
-    if taken < (req.content_length or 0):
+    if taken < (length or 0):
         raise BadRequest("The body is shorter than its Content-Length.")
 
 
@@ -177,7 +179,7 @@ def discard_rest(environ: Mapping[str, Any]) -> None:
     """Read what is left of a body, or the client is cut off before it has read the answer."""
     has_body = environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ
     # Other servers than those that end the input with the body would wait for more.
-    if has_body and environ.get("wsgi.input_terminated"):
+    if has_body and KEPT not in environ and environ.get("wsgi.input_terminated"):
         discard(environ["wsgi.input"])
 
 
@@ -214,7 +216,7 @@ def _printable(name: str) -> str:
 
 @cache
 def _takes_query(view: Callable[..., Any]) -> bool:
-    declared = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
+    declared = getattr(view, DOCUMENTED, {}).get("arguments", {}).get("parameters", [])
     return any(parameter["in"] == "query" for parameter in declared)
 
 
@@ -222,21 +224,19 @@ def query_fault(name: str, detail: str) -> Fault:
     return {"parameter": _printable(name), "detail": detail}
 
 
-class Parser(FlaskParser):
-    """webargs' place between a route and its schema; what a schema does not declare is refused."""
+def load_body(schema: ma.Schema) -> Mapping[str, Any]:
+    """Return what a schema makes of the body. Raises ValidationFailed, also for what is unknown."""
+    require_json(itself(request))
+    data = read_json(read_body())
+    try:
+        return _loaded(schema, data)
+    except ma.ValidationError as error:
+        raise ValidationFailed(list(faults_of(error.messages))) from None
 
-    def parse(
-        self, argmap: Any, req: Any = None, *, location: str | None = None, **_: Any
-    ) -> Mapping[str, Any]:
-        """Return what a schema makes of the body or the query. Raises ValidationFailed."""
-        if location == "query":
-            return _read_query(argmap, request.query_string)
-        require_json(request)
-        data = read_json(read_body())
-        try:
-            return _loaded(argmap, data)
-        except ma.ValidationError as error:
-            raise ValidationFailed(list(faults_of(error.messages))) from None
+
+def load_query(schema: ma.Schema) -> Mapping[str, Any]:
+    """Return what a schema makes of the query. Raises ValidationFailed, as for a body."""
+    return _read_query(schema, itself(request).query_string)
 
 
 @lru_cache(maxsize=512)

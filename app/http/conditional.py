@@ -6,6 +6,7 @@ from collections.abc import Collection
 from flask import request
 
 from app.errors import BadRequest
+from app.http.context import itself
 
 _tag = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # Empty elements of a list are taken, as RFC 9110, 5.6.1, has it.
@@ -37,13 +38,14 @@ def if_match() -> Versions:
 
 def not_modified(tag: str) -> bool:
     """Tell whether the client already has what ``tag`` names; compared weakly."""
-    held = request.environ.get("HTTP_IF_NONE_MATCH")
-    if held is None or request.method not in {"GET", "HEAD"}:
+    asked = itself(request)
+    held = asked.environ.get("HTTP_IF_NONE_MATCH")
+    if held is None or asked.method not in {"GET", "HEAD"}:
         return False
     return held.strip() == "*" or is_held(tag)
 
 
 def is_held(tag: str) -> bool:
     """Tell whether the client names ``tag`` itself as what it has, not whatever there is."""
-    held = request.environ.get("HTTP_IF_NONE_MATCH")
+    held = itself(request).environ.get("HTTP_IF_NONE_MATCH")
     return held is not None and tag in re.findall(r'"[^"]*"', held)

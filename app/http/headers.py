@@ -7,6 +7,7 @@ from flask import Flask, request
 from flask.sessions import NullSession, SessionInterface
 
 from app.errors import BadRequest, NotFound
+from app.http.context import itself
 from app.origin import origin
 
 HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
@@ -41,7 +42,7 @@ def admit() -> None:
     Raises BadRequest without a host (RFC 9112, 3.2) and for a transfer coding that nobody undoes
     (RFC 9112, 6.1), NotFound where a path begins with two slashes, which the router takes for one.
     """
-    environ = request.environ
+    environ = itself(request).environ
     if not HOST.fullmatch(environ.get("HTTP_HOST", "")) and _wants_host(environ):
         raise BadRequest("The Host header is missing, or no host.")
     coding = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
@@ -53,8 +54,9 @@ def admit() -> None:
 
 def name_route() -> None:
     """Note which route was found, for those who keep a record of it."""
-    if request.url_rule is not None:
-        origin().route = request.url_rule.rule
+    rule = itself(request).url_rule
+    if rule is not None:
+        origin().route = rule.rule
 
 
 def _wants_host(environ: dict[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from app.errors import (
 )
 from app.extensions import db
 from app.http.body import read_body
+from app.http.context import itself
 from app.http.models import KeptAnswer
 from app.http.promises import View, promise
 from app.transactions import before_commit, delete_older
@@ -103,7 +104,7 @@ def idempotent(view: View) -> View:
 
     @wraps(view)
     def once(actor: Any, *args: Any, **kwargs: Any) -> Any:
-        key = request.headers.get("Idempotency-Key")
+        key = itself(request).environ.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return view(actor, *args, **kwargs)
         if not KEY.fullmatch(key):
@@ -129,7 +130,7 @@ def represent_body(digest: bytes) -> None:
 
 def keep_answer(render: Callable[[Any], Response]) -> None:
     """Keep what ``render`` makes of the service's result, if this request has a key."""
-    claim: Claim | None = g.get("claim")
+    claim: Claim | None = itself(g).get("claim")
     if claim is not None:
         before_commit(lambda result: claim.keep(render(result)))
 

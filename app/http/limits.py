@@ -19,6 +19,7 @@ from limits.strategies import RateLimiter
 
 from app.errors import RateLimited
 from app.extensions import limiter
+from app.http.context import itself
 from app.http.limit_storage import SCHEME, hit
 from app.http.promises import Promise, View, promise, promised
 
@@ -76,21 +77,23 @@ def limited(rule: Rule) -> Callable[[View], View]:
 
 def count_address() -> None:
     """Count a request for its address, unless the door will tell whose it is."""
-    view = current_app.view_functions.get(request.endpoint or "")
+    asked = itself(request)
+    view = itself(current_app).view_functions.get(asked.endpoint or "")
     told = promised(view) if view else Promise()
     # What a preflight asks is not yet done.
-    if request.method == "OPTIONS" or not (told.limit or told.tokens):
+    if asked.method == "OPTIONS" or not (told.limit or told.tokens):
         count_caller(None)
     elif told.limit:
-        _count(Rule(told.limit), str(request.endpoint), _network(request.remote_addr))
+        _count(Rule(told.limit), str(asked.endpoint), _network(asked.remote_addr))
 
 
 def count_caller(user_id: int | None) -> None:
     """Count a request for its user, or for its address where it has proved to be nobody's."""
     if _counter() is None or "window" in g:
         return
-    rule = Rule.reads if request.method in READING else Rule.writes
-    who = _network(request.remote_addr) if user_id is None else f"user {user_id}"
+    asked = itself(request)
+    rule = Rule.reads if asked.method in READING else Rule.writes
+    who = _network(asked.remote_addr) if user_id is None else f"user {user_id}"
     _count(rule, rule.name, who)
 
 
@@ -113,7 +116,7 @@ def tell(response: Response) -> Response:
 
 
 def _counter() -> Counter | None:
-    held: Counter | None = current_app.extensions.get("rate_limits")
+    held: Counter | None = itself(current_app).extensions.get("rate_limits")
     return held
 
 

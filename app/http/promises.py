@@ -11,6 +11,8 @@ from app.errors import Problem
 
 View = Callable[..., Any]
 NOTE = "_promise"
+# Where flask-smorest notes what it documents of a view.
+DOCUMENTED = "_apidoc"
 
 
 @dataclass(frozen=True)

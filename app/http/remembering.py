@@ -17,6 +17,7 @@ from flask import Flask, current_app, request
 from app.extensions import cache
 from app.http.answers import Text, page_text, tell, unchanged
 from app.http.conditional import is_held
+from app.http.context import itself
 from app.http.output import OutputSchema
 from app.http.promises import View
 from app.origin import origin
@@ -48,7 +49,8 @@ def remembered(
             if is_held(name):
                 return unchanged(name)
             # Should two questions ever share a number, one has the other read anew.
-            question = str(hash((request.path, request.query_string, origin().user_id)))
+            asked = itself(request)
+            question = str(hash((asked.path, asked.query_string, origin().user_id)))
             text: Text | None = cache.get(question)
             if text is None or text.tag != name:
                 text = _remember(question, page_text(view(*args, **kwargs), name))
@@ -60,10 +62,10 @@ def remembered(
 
 
 def _name(shape: str, state: State) -> str:
-    config = current_app.config
+    asked, config = itself(request), itself(current_app).config
     # With the secret nobody else can tell a tag, and it is another once cursors are signed by it.
     made_by = (config["API_VERSION"], config["PUBLIC_URL"], config["SECRET_KEY"], shape)
-    named = repr((made_by, request.path, request.query_string, state))
+    named = repr((made_by, asked.path, asked.query_string, state))
     return f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
 
 
