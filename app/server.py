@@ -17,6 +17,7 @@ import orjson
 from flask import Flask
 from gunicorn import http, util
 from gunicorn.http.errors import NoMoreData
+from gunicorn.http.message import Request
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -35,6 +36,17 @@ LINGER = 50
 PIECE = 64 * 1024
 # What is longer waits in a file.
 KEPT_IN_MEMORY = 1024 * 1024 + 1
+
+
+class Head(Request):
+    """The head of a request, in which no peer is believed about anything but itself.
+
+    ``forwarded_allow_ips`` says so too; there its address is read for each request, and compared
+    with none.
+    """
+
+    def _peer_is_trusted_proxy(self) -> bool:
+        return False
 
 
 class Unreader(SocketUnreader):
@@ -131,6 +143,8 @@ class Worker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
+        # Each look at a setting is three calls, and a request looks some thirty times.
+        vars(self.cfg).update((name, kept.get()) for name, kept in self.cfg.settings.items())
         self.application: Flask = self.wsgi
         self.patience: int = self.application.config["CLIENT_TIMEOUT"]
         self.longest: int = self.application.config["MAX_CONTENT_LENGTH"]
@@ -168,6 +182,7 @@ class Worker(ThreadWorker):
         if conn.parser is None:
             conn.parser = http.get_parser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = Unreader(conn.sock)
+            conn.parser.mesg_class = Head
         kept = self._handle_one(conn)
         while kept is True and self.alive and _goes_on(conn):
             kept = self._handle_one(conn)
