@@ -144,7 +144,8 @@ class Worker(ThreadWorker):
     def load_wsgi(self) -> None:
         super().load_wsgi()
         # Each look at a setting is three calls, and a request looks some thirty times.
-        vars(self.cfg).update((name, kept.get()) for name, kept in self.cfg.settings.items())
+        for name, kept in self.cfg.settings.items():
+            self.cfg.__dict__[name] = kept.get()
         self.application: Flask = self.wsgi
         self.patience: int = self.application.config["CLIENT_TIMEOUT"]
         self.longest: int = self.application.config["MAX_CONTENT_LENGTH"]

@@ -51,7 +51,7 @@ Answer = tuple[Any, dict[str, str]]
 
 def login_answer(login: Login) -> Answer:
     """Return what answers a login: the tokens, and whose they are."""
-    return {**PAIR.dump(login.pair), "user": USER.from_model(login.user)}, NO_STORE
+    return {**PAIR.dump(login.pair), "user": login.user}, NO_STORE
 
 
 @blueprint.post("/register")

@@ -23,12 +23,12 @@ class Challenge(NamedTuple):
 
     def is_for(self, user: User) -> bool:
         """Tell whether the account still has the password that was proved."""
-        return self == _challenge(user)
+        return self == _challenge(user.id, user.password_hash)
 
 
-def issue_challenge(user: User) -> str:
-    """Make a signed challenge for whoever has proved the password of ``user``."""
-    return str(_serializer().dumps(_challenge(user)))
+def issue_challenge(user_id: int, password_hash: str) -> str:
+    """Make a signed challenge for whoever has proved the password of an account."""
+    return str(_serializer().dumps(_challenge(user_id, password_hash)))
 
 
 def read_challenge(text: str) -> Challenge:
@@ -45,9 +45,9 @@ def required_of_admins() -> bool:
     return bool(itself(current_app).config["REQUIRE_ADMIN_SECOND_FACTOR"])
 
 
-def _challenge(user: User) -> Challenge:
+def _challenge(user_id: int, password_hash: str) -> Challenge:
     """Seal the password by its hash, which has a salt of its own: the seal tells nothing of it."""
-    return Challenge(user.id, hashlib.sha256(user.password_hash.encode()).hexdigest()[:32])
+    return Challenge(user_id, hashlib.sha256(password_hash.encode()).hexdigest()[:32])
 
 
 def _serializer() -> URLSafeTimedSerializer:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
@@ -22,7 +22,7 @@ from app.auth.models import (
     User,
     identity_key,
 )
-from app.auth.schemas import SESSION
+from app.auth.schemas import SESSION, USER
 from app.auth.tokens import Claims, Pair
 from app.database import violated_constraint
 from app.errors import (
@@ -39,6 +39,7 @@ from app.errors import (
 from app.extensions import db
 from app.http import limits
 from app.http.limits import Rule
+from app.http.output import Row
 from app.http.pages import Listing, Page
 from app.mail.letters import can_send
 from app.origin import origin
@@ -51,14 +52,24 @@ LEEWAY = timedelta(seconds=10)
 
 
 class Login(NamedTuple):
-    """What a login gives: tokens, and whose they are."""
+    """What a login gives: tokens, and whose they are, as that is shown."""
 
     pair: Pair
-    user: User
+    user: Row
 
 
-BY_USERNAME = select(User).where(User.username_key == bindparam("key"))
-BY_EMAIL = select(User).where(User.email_key == bindparam("key"))
+class Account(NamedTuple):
+    """What a login has to know of an account, and how that is shown."""
+
+    id: int
+    password_hash: str
+    disabled: bool
+    shown: Row
+
+
+_ACCOUNT = select(User.id, User.password_hash, User.disabled, *USER.columns)
+BY_USERNAME = Query(_ACCOUNT.where(User.username_key == bindparam("key")), shown=True)
+BY_EMAIL = Query(_ACCOUNT.where(User.email_key == bindparam("key")), shown=True)
 HELD = Query(
     select(User.password_hash, policy.HAS_SECOND_FACTOR)
     .where(User.id == bindparam("user_id"))
@@ -148,27 +159,28 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
     Raises InvalidCredentials, as slowly for an unknown account as for a known, and AccountDisabled
     or SecondFactorRequired to whoever knows the password.
     """
-    user = _by_identity(username, email)
+    account = _by_identity(username, email)
     asked_for = identity_key(username or email or "")
-    limits.count_account(Rule.login_account, "login", user.id if user else asked_for)
+    limits.count_account(Rule.login_account, "login", account.id if account else asked_for)
     password = passwords.normalise(password)
-    proved = passwords.verify(password, user.password_hash if user else None)
-    if user is None or not proved:
-        _record(Event.login_failed, user)
+    proved = passwords.verify(password, account.password_hash if account else None)
+    if account is None or not proved:
+        _record(Event.login_failed, account)
         commit()
         raise InvalidCredentials
-    if user.disabled:
+    if account.disabled:
         raise AccountDisabled
-    has_second_factor = _hold(user)
-    if passwords.outdated(user.password_hash):
-        user.password_hash = passwords.hash_password(password)
+    has_second_factor = _hold(account)
+    if passwords.outdated(account.password_hash):
+        account = _hashed_anew(account, password)
     if has_second_factor:
         commit()
-        raise SecondFactorRequired(second_factors.issue_challenge(user))
-    return commit(Login(open_session(user), user))
+        challenge = second_factors.issue_challenge(account.id, account.password_hash)
+        raise SecondFactorRequired(challenge)
+    return commit(Login(open_session(account), account.shown))
 
 
-def open_session(user: User) -> Pair:
+def open_session(user: User | Account) -> Pair:
     """Open a session for whoever has proved to be ``user``; the commit is the caller's."""
     now, came_from = clock.now(), origin()
     session: dict[str, Any] = {
@@ -439,10 +451,22 @@ def _own(actor: Actor, *, lock: bool = False) -> User:
     return user
 
 
-def _by_identity(username: str | None, email: str | None) -> User | None:
+def _by_identity(username: str | None, email: str | None) -> Account | None:
     if username is not None:
-        return db.session.scalar(BY_USERNAME, {"key": identity_key(username)})
-    return db.session.scalar(BY_EMAIL, {"key": identity_key(email or "")})
+        found = BY_USERNAME.first({"key": identity_key(username)})
+    else:
+        found = BY_EMAIL.first({"key": identity_key(email or "")})
+    if found is None:
+        return None
+    user_id, password_hash, disabled, *shown = found
+    return Account(user_id, password_hash, disabled, USER.from_row(shown))
+
+
+def _hashed_anew(account: Account, password: str) -> Account:
+    """Keep the hash of a proved password with today's parameters."""
+    new_hash = passwords.hash_password(password)
+    db.session.execute(update(User).where(User.id == account.id).values(password_hash=new_hash))
+    return account._replace(password_hash=new_hash)
 
 
 def _prove(user: User, password: str) -> None:
@@ -454,7 +478,7 @@ def _prove(user: User, password: str) -> None:
         raise InvalidCredentials
 
 
-def _hold(user: User) -> bool:
+def _hold(user: User | Account) -> bool:
     """Hold an account whose password was proved, and tell whether it has a second factor.
 
     Raises InvalidCredentials if the password was changed since.
@@ -516,7 +540,7 @@ def _end_others(actor: Actor) -> None:
     )
 
 
-def _record(event: Event, user: User | None, **details: Any) -> None:
+def _record(event: Event, user: User | Account | None, **details: Any) -> None:
     """Record what was done by someone who is, or says to be, ``user``."""
     user_id = user.id if user else None
     audit.record(event, user_id=user_id, actor_id=user_id, **details)

@@ -12,6 +12,7 @@ from app.audit.models import Event
 from app.auth import second_factors
 from app.auth import services as auth
 from app.auth.models import Actor, RecoveryCode, SecondFactor, User
+from app.auth.schemas import USER
 from app.auth.services import Login
 from app.errors import (
     AccountDisabled,
@@ -144,7 +145,7 @@ def complete_login(*, challenge: str, code: str) -> Login:
         audit.record(Event.second_factor_failed, user_id=user.id, actor_id=user.id)
         commit()
         raise InvalidCredentials(NO_CODE)
-    return commit(Login(auth.open_session(user), user))
+    return commit(Login(auth.open_session(user), USER.from_model(user)))
 
 
 def _locked(user_id: int) -> tuple[User, SecondFactor] | None:
