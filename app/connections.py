@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask_sqlalchemy.session import Session as FlaskSession
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
 
@@ -61,6 +62,17 @@ def leave(connection: PoolProxiedConnection) -> None:
 
 class Session(FlaskSession):
     """Takes over the connection of the request, for two might be more than there are."""
+
+    _known: tuple[SessionTransaction, Connection] | None = None
+
+    def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        """Return that of the transaction at hand; SQLAlchemy looks for it anew each time."""
+        if self._known is not None and self.get_transaction() is self._known[0]:
+            return self._known[1]
+        connection = super().connection(*args, **kwargs)
+        transaction = self.get_transaction()
+        self._known = None if transaction is None else (transaction, connection)
+        return connection
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Any:
         """Return the engine, as Flask-SQLAlchemy finds it."""

@@ -91,3 +91,17 @@ def test_the_session_is_given_no_second_connection(app):
         assert db.engine.pool.checkedout() == 1
         db.session.rollback()
         connections.end_sharing(place)
+
+
+def test_each_transaction_asks_for_its_connection_once(app):
+    with app.app_context():
+        first = db.session.connection()
+        with db.session.begin_nested():
+            assert db.session.connection() is first
+        assert db.session.connection() is first
+        db.session.rollback()
+        second = db.session.connection()
+        assert second is not first
+        assert second.execute(text("SELECT 1")).scalar() == 1
+        db.session.commit()
+        assert db.session.connection() is not second
