@@ -1,6 +1,6 @@
 """The connection of a request: its first statement takes one, and all others share it.
 
-Within a request only: elsewhere, and where a transaction of the session's begins, there is none.
+So does the session, where there is one already. Elsewhere than in a request nothing is shared.
 """
 
 from contextvars import ContextVar
@@ -13,18 +13,34 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 
 class Place:
-    """Where a request has its connection, while it has one."""
+    """Where a request has its connection, while it has one, and as the session has it."""
 
-    __slots__ = ("connection",)
+    __slots__ = ("borrower", "connection", "lent")
 
     def __init__(self) -> None:
         self.connection: PoolProxiedConnection | None = None
+        self.lent: Connection | None = None
+        self.borrower: Session | None = None
+
+    def lend(self, engine: Engine, borrower: "Session") -> Connection | None:
+        """Return the connection for a session's transactions, or None without a good one."""
+        if self.connection is None or not self.connection.is_valid:
+            return None
+        if self.lent is None or self.lent.invalidated:
+            self.lent = Connection(engine, self.connection)
+        self.borrower = borrower
+        return self.lent
 
     def clear(self) -> None:
-        """Give the connection back."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
+        """Give the connection back, and what the session may have got in place of a lost one."""
+        # One that several requests share, in a context around them all, goes on after this one.
+        if self.borrower is not None and self.borrower.in_transaction():
+            self.borrower.close()
+        if self.lent is not None:
+            self.lent.close()
+        if self.connection is not None:
+            self.connection.close()
+        self.borrower = self.lent = self.connection = None
 
 
 _place: ContextVar[Place | None] = ContextVar("place", default=None)
@@ -61,7 +77,7 @@ def leave(connection: PoolProxiedConnection) -> None:
 
 
 class Session(FlaskSession):
-    """Takes over the connection of the request, for two might be more than there are."""
+    """Works on the connection of the request, for two might be more than there are."""
 
     _known: tuple[SessionTransaction, Connection] | None = None
 
@@ -75,7 +91,9 @@ class Session(FlaskSession):
         return connection
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the engine, as Flask-SQLAlchemy finds it."""
-        if place := _place.get():
-            place.clear()
-        return super().get_bind(*args, **kwargs)
+        """Return the connection of the request, or else the engine."""
+        bind = super().get_bind(*args, **kwargs)
+        place = _place.get()
+        if place is None or isinstance(bind, Connection):
+            return bind
+        return place.lend(bind, self) or bind

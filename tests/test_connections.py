@@ -3,9 +3,10 @@
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from app import connections
+from app.auth.models import User
 from app.extensions import db
 from app.tasks import services
 from tests.problems import assert_problem
@@ -82,15 +83,53 @@ def test_a_connection_that_was_lost_is_not_shared_on(app):
         assert db.engine.pool.checkedout() == 0
 
 
-def test_the_session_is_given_no_second_connection(app):
+@pytest.fixture
+def place(app):
+    """Where what a test does shares a connection, which is there already."""
     with app.app_context():
         place = connections.share()
         connections.leave(connections.take(db.engine))
-        assert db.session.execute(text("SELECT 1")).all() == [(1,)]
-        assert place.connection is None
-        assert db.engine.pool.checkedout() == 1
+        yield place
         db.session.rollback()
         connections.end_sharing(place)
+        assert db.engine.pool.checkedout() == 0
+
+
+def test_the_session_works_on_the_connection_of_the_request(place):
+    shared = place.connection
+    for end in (db.session.commit, db.session.rollback):
+        assert db.session.execute(text("SELECT 1")).all() == [(1,)]
+        assert db.session.connection().connection is shared
+        end()
+        assert connections.take(db.engine) is shared
+    assert db.engine.pool.checkedout() == 1
+
+
+def test_what_a_session_did_not_commit_is_gone_when_it_works_on_it_again(place, alice):
+    name = select(User.username).where(User.id == alice.id)
+    db.session.execute(update(User).where(User.id == alice.id).values(username="eve"))
+    assert db.session.scalar(name) == "eve"
+    db.session.remove()
+    assert db.session.scalar(name) == "alice"
+
+
+def test_a_session_that_outlives_a_request_goes_on_with_another_connection(app, alice):
+    with app.app_context():
+        for _ in range(2):
+            assert alice.get("/auth/me").json["username"] == "alice"
+            assert db.engine.pool.checkedout() == 0
+        assert db.session.scalar(select(User.username).where(User.id == alice.id)) == "alice"
+
+
+@pytest.mark.parametrize("after", [db.session.rollback, db.session.remove])
+def test_a_session_goes_on_where_its_connection_was_lost(place, after):
+    lost = place.connection
+    db.session.connection().invalidate()
+    after()
+    assert db.session.execute(text("SELECT 1")).all() == [(1,)]
+    assert db.session.connection().connection is not lost
+    db.session.rollback()
+    assert connections.take(db.engine) is not lost
 
 
 def test_each_transaction_asks_for_its_connection_once(app):
