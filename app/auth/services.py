@@ -159,33 +159,33 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
     Raises InvalidCredentials, as slowly for an unknown account as for a known, and AccountDisabled
     or SecondFactorRequired to whoever knows the password.
     """
-    account = _by_identity(username, email)
     asked_for = identity_key(username or email or "")
+    account = _account(BY_EMAIL if username is None else BY_USERNAME, asked_for)
     limits.count_account(Rule.login_account, "login", account.id if account else asked_for)
     password = passwords.normalise(password)
     proved = passwords.verify(password, account.password_hash if account else None)
     if account is None or not proved:
-        _record(Event.login_failed, account)
+        _record(Event.login_failed, account.id if account else None)
         commit()
         raise InvalidCredentials
     if account.disabled:
         raise AccountDisabled
-    has_second_factor = _hold(account)
+    has_second_factor = _hold(account.id, account.password_hash)
     if passwords.outdated(account.password_hash):
         account = _hashed_anew(account, password)
     if has_second_factor:
         commit()
         challenge = second_factors.issue_challenge(account.id, account.password_hash)
         raise SecondFactorRequired(challenge)
-    return commit(Login(open_session(account), account.shown))
+    return commit(Login(open_session(account.id), account.shown))
 
 
-def open_session(user: User | Account) -> Pair:
-    """Open a session for whoever has proved to be ``user``; the commit is the caller's."""
+def open_session(user_id: int) -> Pair:
+    """Open a session for whoever has proved to be a user; the commit is the caller's."""
     now, came_from = clock.now(), origin()
     session: dict[str, Any] = {
         "id": secrets.token_hex(16),
-        "user_id": user.id,
+        "user_id": user_id,
         "refresh_id": secrets.token_hex(16),
         "spent_id": None,
         "refreshed_at": now,
@@ -197,9 +197,9 @@ def open_session(user: User | Account) -> Pair:
         "expires_at": now + tokens.session_lifetime(),
     }
     OPEN.one(session)
-    _record(Event.login_succeeded, user, session_id=session["id"])
+    _record(Event.login_succeeded, user_id, session_id=session["id"])
     return tokens.issue_pair(
-        user.id,
+        user_id,
         session["id"],
         session["refresh_id"],
         fresh=True,
@@ -304,7 +304,7 @@ def end_session(actor: Actor, session_id: str) -> None:
     )
     if ended is None:
         raise NotFound
-    _record_own(Event.session_ended, actor, session_id=session_id)
+    _record(Event.session_ended, actor.id, session_id=session_id)
     commit()
 
 
@@ -318,7 +318,7 @@ def purge_sessions() -> int:
 def end_other_sessions(actor: Actor) -> None:
     """End all of the caller's sessions but the one that it came with."""
     _end_others(actor)
-    _record_own(Event.other_sessions_ended, actor)
+    _record(Event.other_sessions_ended, actor.id)
     commit()
 
 
@@ -348,7 +348,7 @@ def change_account(actor: Actor, changes: Mapping[str, Any]) -> User:
     if changed:
         user.updated_at = clock.now()
         flush_unique()
-        _record_own(Event.account_changed, actor, fields=sorted(changed))
+        _record(Event.account_changed, actor.id, fields=sorted(changed))
     if "time_zone" in changed:
         enqueue("time_zone_changed", user_id=user.id)
     return commit(user)
@@ -361,7 +361,7 @@ def _ask_to_confirm(user: User, email: str) -> None:
         raise Conflict("The email is taken.", field="email")
     mails.mail_token(user, MailPurpose.change_email, email)
     mails.tell(user, Notice.email_change_requested)
-    _record(Event.email_change_requested, user)
+    _record(Event.email_change_requested, user.id)
 
 
 def delete_account(actor: Actor) -> None:
@@ -412,13 +412,13 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     user = _own(actor)
     _prove(user, current_password)
     new_hash = _hash_new(new_password, user, "/new_password")
-    _hold(user)
+    _hold(user.id, user.password_hash)
     user.password_hash = new_hash
     user.updated_at = clock.now()
     _end_others(actor)
     mailed_tokens.call_off(user)
     mails.tell(user, Notice.password_changed)
-    _record_own(Event.password_changed, actor)
+    _record(Event.password_changed, actor.id)
     commit()
 
 
@@ -451,11 +451,8 @@ def _own(actor: Actor, *, lock: bool = False) -> User:
     return user
 
 
-def _by_identity(username: str | None, email: str | None) -> Account | None:
-    if username is not None:
-        found = BY_USERNAME.first({"key": identity_key(username)})
-    else:
-        found = BY_EMAIL.first({"key": identity_key(email or "")})
+def _account(by_key: Query, key: str) -> Account | None:
+    found = by_key.first({"key": key})
     if found is None:
         return None
     user_id, password_hash, disabled, *shown = found
@@ -473,19 +470,19 @@ def _prove(user: User, password: str) -> None:
     # Apart from logins, by which a stranger would lock the owner out of a session that it has.
     limits.count_account(Rule.login_account, "proof", user.id)
     if not passwords.verify(passwords.normalise(password), user.password_hash):
-        _record(Event.reauthentication_failed, user)
+        _record(Event.reauthentication_failed, user.id)
         commit()
         raise InvalidCredentials
 
 
-def _hold(user: User | Account) -> bool:
+def _hold(user_id: int, password_hash: str) -> bool:
     """Hold an account whose password was proved, and tell whether it has a second factor.
 
     Raises InvalidCredentials if the password was changed since.
     """
     begin()
-    found = HELD.first({"user_id": user.id})
-    if found is None or found[0] != user.password_hash:
+    found = HELD.first({"user_id": user_id})
+    if found is None or found[0] != password_hash:
         raise InvalidCredentials
     return bool(found[1])
 
@@ -540,12 +537,6 @@ def _end_others(actor: Actor) -> None:
     )
 
 
-def _record(event: Event, user: User | Account | None, **details: Any) -> None:
-    """Record what was done by someone who is, or says to be, ``user``."""
-    user_id = user.id if user else None
+def _record(event: Event, user_id: int | None, **details: Any) -> None:
+    """Record what someone did to an account who is, or says to be, its user."""
     audit.record(event, user_id=user_id, actor_id=user_id, **details)
-
-
-def _record_own(event: Event, actor: Actor, **details: Any) -> None:
-    """Record what ``actor`` did to its own account."""
-    audit.record(event, user_id=actor.id, actor_id=actor.id, **details)

@@ -145,7 +145,7 @@ def complete_login(*, challenge: str, code: str) -> Login:
         audit.record(Event.second_factor_failed, user_id=user.id, actor_id=user.id)
         commit()
         raise InvalidCredentials(NO_CODE)
-    return commit(Login(auth.open_session(user), USER.from_model(user)))
+    return commit(Login(auth.open_session(user.id), USER.from_model(user)))
 
 
 def _locked(user_id: int) -> tuple[User, SecondFactor] | None:
