@@ -38,14 +38,15 @@ Run = Callable[[Engine, str, Any], Rows]
 class Compiled:
     """A statement in one database's words, and what its parameters and its columns go through.
 
-    Its ``parameters`` are named in the order that the driver takes them in, if it goes by one. The
-    values of some are ``fixed``.
+    Its parameters have ``names``, in the order that the driver takes them in, if it goes by one.
+    Some of them are ``fixed``, and some are ``asked`` for.
     """
 
     compiled: SQLCompiler
     text: str
+    names: Sequence[str]
     fixed: Values
-    parameters: Sequence[tuple[str, Process | None]]
+    asked: Mapping[str, Process | None]
     columns: Sequence[tuple[int, Column]]
 
     def told(self, values: Values) -> tuple[str, Any]:
@@ -55,17 +56,17 @@ class Compiled:
         if self.fixed:
             values = {**values, **self.fixed}
         given = [
-            values[name] if process is None else process(values[name])
-            for name, process in self.parameters
+            process(values[name]) if (process := self.asked.get(name)) else values[name]
+            for name in self.names
         ]
         if self.compiled.positional:
             return self.text, given
-        return self.text, dict(zip([name for name, _ in self.parameters], given, strict=True))
+        return self.text, dict(zip(self.names, given, strict=True))
 
     def _expanded(self, values: Values) -> tuple[str, Any]:
         """The same where a parameter is a list: each of its values is a parameter in the text."""
         state = self.compiled.construct_expanded_state(values)
-        processes = {**dict(self.parameters), **state.processors}
+        processes = {**self.asked, **state.processors}
         given = {
             name: process(value) if (process := processes.get(name)) else value
             for name, value in state.parameters.items()
@@ -109,24 +110,25 @@ class _Statement:
         compiled = self._statement.compile(dialect=dialect)
         if not isinstance(compiled, SQLCompiler):
             raise TypeError
-        fixed: dict[str, Any] = {}
-        parameters: list[tuple[str, Process | None]] = []
-        for name in compiled.positiontup or compiled.binds:
+        names = tuple(compiled.positiontup or compiled.binds)
+        fixed, asked = {}, {}
+        for name in names:
             parameter = compiled.binds[name]
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            if not parameter.required:
+            if parameter.required:
+                asked[name] = process
+            else:
                 value = parameter.effective_value
                 fixed[name] = process(value) if process else value
-                process = None
-            parameters.append((name, process))
         read = shown_column if self._shown else stored_column
         kinds = (column.type for column in self._statement.exported_columns)
         columns = [(index, read(kind, dialect)) for index, kind in enumerate(kinds)]
         return Compiled(
             compiled=compiled,
             text=compiled.string,
+            names=names,
             fixed=fixed,
-            parameters=parameters,
+            asked=asked,
             columns=[(index, process) for index, process in columns if process],
         )
 
