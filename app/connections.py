@@ -22,12 +22,19 @@ class Place:
         self.lent: Connection | None = None
         self.borrower: Session | None = None
 
+    @property
+    def good(self) -> PoolProxiedConnection | None:
+        """The connection, unless it was lost."""
+        connection = self.connection
+        return connection if connection is not None and connection.is_valid else None
+
     def lend(self, engine: Engine, borrower: "Session") -> Connection | None:
         """Return the connection for a session's transactions, or None without a good one."""
-        if self.connection is None or not self.connection.is_valid:
+        connection = self.good
+        if connection is None:
             return None
         if self.lent is None or self.lent.invalidated:
-            self.lent = Connection(engine, self.connection)
+            self.lent = Connection(engine, connection)
         self.borrower = borrower
         return self.lent
 
@@ -64,9 +71,10 @@ def take(engine: Engine) -> PoolProxiedConnection:
     place = _place.get()
     if place is None:
         return engine.raw_connection()
-    if place.connection is None or not place.connection.is_valid:
-        place.connection = engine.raw_connection()
-    return place.connection
+    connection = place.good
+    if connection is None:
+        connection = place.connection = engine.raw_connection()
+    return connection
 
 
 def leave(connection: PoolProxiedConnection) -> None:

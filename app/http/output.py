@@ -89,7 +89,8 @@ class OutputSchema(SQLAlchemySchema):
 
     def from_row(self, values: Iterable[Any]) -> Row:
         """Return the members of one answer from the values of ``columns``; others may follow."""
-        row = self._blank | dict(zip(self._stored, values, strict=False))
+        row = self._blank.copy()
+        row.update(zip(self._stored, values, strict=False))
         for key, address in self._addresses.items():
             row[key] = address.of(row["id"])
         return row
