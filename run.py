@@ -1,6 +1,6 @@
-"""Bring the database up to date, and serve: what ``pipenv run start`` does.
+"""Migrate the database and start gunicorn: ``pipenv run start``.
 
-Arguments go to gunicorn: ``python run.py --log-level debug``.
+Arguments are passed to gunicorn: ``python run.py --log-level debug``.
 """
 
 import os
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Migrate in this process, then become the server."""
-    # The embedded database is nobody else's to read.
+    """Migrate in this process, then replace it with gunicorn."""
+    # Only the owner may read the SQLite file.
     os.umask(0o077)
     load_dotenv(ROOT / ".env")
     os.chdir(ROOT)
@@ -27,12 +27,11 @@ def main() -> None:
         with app.app_context():
             upgrade(directory=str(ROOT / "migrations"))
     except click.ClickException as error:
-        # What is wrong with the settings, or what the database says.
         sys.exit(str(error))
     address = app.config["PUBLIC_URL"]
     print(f"The API is at {address}/api/v1, its documentation at {address}/docs.", flush=True)  # noqa: T201
     print("Ctrl-C stops it.", flush=True)  # noqa: T201
-    os.execv(  # noqa: S606  # the server replaces this process, so signals reach it
+    os.execv(  # noqa: S606  # signals must reach gunicorn
         sys.executable,
         [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *sys.argv[1:]],
     )

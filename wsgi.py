@@ -1,13 +1,14 @@
-"""The application, for a WSGI server, and its Celery.
+"""The application for WSGI servers, and its Celery app.
 
-``gunicorn -c deploy/gunicorn.conf.py wsgi:app``; ``celery -A wsgi:celery worker``, and ``beat``.
+``gunicorn wsgi:app``; ``celery -A wsgi:celery worker``; ``celery -A wsgi:celery beat``.
 """
 
 from dotenv import load_dotenv
 
 load_dotenv()
 
-from app import create_app  # noqa: E402  # settings come first
+from app import create_app  # noqa: E402  # reads the environment
 
 app = create_app()
+application = app  # the name that servers look for unless told otherwise
 celery = app.extensions["celery"]

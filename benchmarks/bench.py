@@ -1,218 +1,163 @@
-"""Measure our server beside its peers: the same rows, the same requests, in turns.
+"""Benchmark of our server and its peers: the same rows and requests, interleaved.
 
     pipenv run bench --quick
-    pipenv run bench --rounds 7 --seconds 10 --json results.json --plots docs/images
-    pipenv run bench --from results.json --report docs/performance.md
+    pipenv run bench --rounds 3 --seconds 2 --json results.json
+    pipenv run bench --from results.json --report docs/performance.md --plots docs/images
 
-Prints a table for each database and operation. It ends at once where a server answers wrongly.
+Prints tables of requests per second, latencies and CPU time. Stops at the first wrong response.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
-import data
-import drive
-import surroundings
-import tables
-from operations import (
-    API,
-    HELLO,
-    OPERATIONS,
-    Caller,
-    Operation,
-    Sent,
-    exchange,
-    logged_in,
-    require_right,
-)
-from server import Server
-from servers import NAMES, end_on_term, filled
+from benchmarks import dataset, load_generator, report, targets
+from benchmarks.operations import API, HELLO, OPERATIONS, Operation, Request, User, check, exchange
+from benchmarks.server import Server
 
 CLIENTS = 16
-# Tokens live for 15 minutes.
-RENEW_AFTER = 8 * 60
-PATIENTLY = {"login"}
+# Access tokens expire after 15 minutes; a measurement must not outlive them.
+TOKEN_TTL_SECONDS = 8 * 60
 Sample = dict[str, Any]
 
 
-class Field:
-    """The servers on one database, and the clients of each.
+class Bench:
+    """The servers on one database, and the clients of each server."""
 
-    PostgreSQL, as it is installed, has too few connections for the threads of them all, so there
-    each peer runs for its turn alone, beside ours.
-    """
-
-    def __init__(self, servers: Mapping[str, Server], database: str, each: int) -> None:
+    def __init__(self, servers: Mapping[str, Server], tasks_per_user: int) -> None:
         self.servers = servers
-        self.each = each
-        self.turned_off = servers.keys() - {"ours", "hello"} if database == "postgresql" else set()
-        for name in self.turned_off:
-            servers[name].kill()
-        self._turned_on: str | None = None
-        self._callers: dict[str, list[Caller]] = {}
-        self._logged_in: dict[str, float] = {}
+        self._users = {
+            name: [
+                User(server.port, user_id, dataset.task_ids(user_id, CLIENTS, tasks_per_user))
+                for user_id in range(1, CLIENTS + 1)
+            ]
+            for name, server in servers.items()
+        }
+        self._tokens_expire_at: dict[str, float] = {}
 
-    def callers(self, name: str) -> list[Caller]:
-        """Return the clients of a server, with tokens that live for some minutes yet."""
-        if time.monotonic() - self._logged_in.get(name, -RENEW_AFTER) >= RENEW_AFTER:
-            self._callers[name] = self._log_in(name)
-            self._logged_in[name] = time.monotonic()
-        return self._callers[name]
+    def users(self, name: str) -> list[User]:
+        """Return the clients of a server, with fresh tokens."""
+        users = self._users[name]
+        now = time.monotonic()
+        if name != "hello" and now > self._tokens_expire_at.get(name, -math.inf):
+            _each(User.log_in, users)
+            self._tokens_expire_at[name] = now + TOKEN_TTL_SECONDS
+        return users
 
-    def turn_on(self, name: str) -> None:
-        """Have a server run, instead of the last that is not to run beside others."""
-        if name not in self.turned_off or name == self._turned_on:
-            return
-        if self._turned_on is not None:
-            self.servers[self._turned_on].kill()
-        self.servers[name].start()
-        self._turned_on = name
-
-    def _log_in(self, name: str) -> list[Caller]:
-        """Log in at a server that runs."""
-        callers = [
-            Caller(self.servers[name].port, user_id, data.task_ids(user_id, CLIENTS, self.each))
-            for user_id in range(1, CLIENTS + 1)
-        ]
-        if name == "hello":
-            return callers
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(partial(logged_in, name), callers))
-
-    def require_walls(self, name: str) -> None:
-        """See that a server asks for a token and keeps accounts apart."""
-        self.turn_on(name)
-        first, second, *_ = self.callers(name)
-        sent = Sent("GET", f"{API}/tasks/{second.tasks[0]}")
+    def check_access_control(self, name: str) -> None:
+        """Check that a server wants a token and hides the tasks of other users."""
+        first, second, *_ = self.users(name)
+        request = Request("GET", f"{API}/tasks/{second.tasks[0]}")
         for status, token in ((401, None), (404, first.token), (200, second.token)):
-            told, _, body = exchange(first.port, sent.raw(token))
-            if told != status:
-                raise SystemExit(f"{name} answered {told} instead of {status}: {body}")
+            response = exchange(first.port, request.encode(token))
+            if response.status != status:
+                raise SystemExit(f"{name}: {response.status} instead of {status}: {response.body}")
 
-    def measure(self, name: str, operation: str, number: int, seconds: float) -> Sample:
-        """Drive one server, which is warmed up before."""
-        act = HELLO if name == "hello" else OPERATIONS[operation]
-        self.turn_on(name)
-        requests = self._requests(name, operation, act, number)
+    def measure(self, name: str, operation_name: str, number: int, seconds: float) -> Sample:
+        """Warm a server up and measure one operation."""
+        operation = HELLO if name == "hello" else OPERATIONS[operation_name]
+        requests = self._requests(name, operation, number)
         pid, port = self.servers[name].process.pid, self.servers[name].port
-        drive.measured(pid, port, requests, min(1, seconds / 3), patiently=True)
-        patiently = operation in PATIENTLY and name != "hello"
-        return drive.measured(pid, port, requests, seconds, patiently=patiently)
+        check(name, operation_name, operation, port, requests[0][0])
+        # In reverse, so that the requests that are measured are new to the server.
+        warm_up = [sequence[::-1] for sequence in requests]
+        load_generator.measure(pid, port, warm_up, min(1, seconds / 3), await_last=True)
+        await_last = operation_name == "login" and name != "hello"
+        return load_generator.measure(pid, port, requests, seconds, await_last=await_last)
 
-    def _requests(
-        self, name: str, operation: str, act: Operation, number: int
-    ) -> list[list[bytes]]:
-        asked = []
-        for caller in self.callers(name):
-            token = caller.token if act.needs_token else None
-            asked.append([sent.raw(token) for sent in act.requests(caller, number)])
-        require_right(name, operation, act, self.servers[name].port, asked[0][0])
-        return asked
+    def _requests(self, name: str, operation: Operation, number: int) -> list[list[bytes]]:
+        def encode(user: User) -> list[bytes]:
+            token = user.token if operation.authenticated else None
+            return [request.encode(token) for request in operation.requests(user, number)]
 
-
-def rounds(
-    field: Field, operations: Sequence[str], count: int, seconds: float
-) -> Iterator[tuple[str, int, str, Sample]]:
-    """Measure operation by operation, round by round, each server in turn, another one first.
-
-    A single round is one look at each server: it does all of its operations, one after another,
-    and hello, which knows only one, does it once for them all.
-    """
-    turns = [
-        (operation, number, name)
-        for operation in operations
-        for number in range(count)
-        for name in drive.in_turn(_measured_with(operation, field.servers), number)
-    ]
-    if count == 1:
-        order = list(field.servers)
-        turns.sort(key=lambda turn: order.index(turn[2]))
-    for_all: dict[str, Sample] = {}
-    for operation, number, name in turns:
-        sample = for_all.get(name) or field.measure(name, operation, number, seconds)
-        if name == "hello" and count == 1:
-            for_all[name] = sample
-        yield operation, number, name, sample
+        return _each(encode, self.users(name))
 
 
-def _measured_with(operation: str, names: Iterable[str]) -> list[str]:
-    only = OPERATIONS[operation].only
-    return [name for name in names if not only or name in only]
+def _each(function: Any, users: Sequence[User]) -> list[Any]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, users))
 
 
-def run(asked: argparse.Namespace) -> dict[str, Any]:
-    """Measure all that is asked for."""
-    results: list[Sample] = []
-    databases = ("sqlite", "postgresql") if asked.database == "both" else (asked.database,)
-    for database in databases:
-        where = asked.postgresql if database == "postgresql" else None
-        with filled(asked.servers, where, users=CLIENTS, each=asked.tasks) as servers:
-            field = Field(servers, database, asked.tasks)
+def turns(
+    names: Sequence[str], operations: Sequence[str], rounds: int
+) -> Iterator[tuple[str, int, str]]:
+    """Yield operation, round and server; each round begins with another server."""
+    for operation in operations:
+        measured = [name for name in names if name == "ours" or not OPERATIONS[operation].only_ours]
+        for number in range(rounds):
+            first = number % len(measured) if measured else 0
+            for name in measured[first:] + measured[:first]:
+                yield operation, number, name
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything and return the samples with what they depend on."""
+    samples: list[Sample] = []
+    for database, server in report.databases(arguments):
+        with targets.all_filled(
+            arguments.servers, server, users=CLIENTS, tasks_per_user=arguments.tasks
+        ) as servers:
+            bench = Bench(servers, arguments.tasks)
             for name in servers.keys() - {"hello"}:
-                field.require_walls(name)
-            for operation, number, name, sample in rounds(
-                field, asked.only, asked.rounds, asked.seconds
+                bench.check_access_control(name)
+            for operation, number, name in turns(
+                arguments.servers, arguments.only, arguments.rounds
             ):
-                place = {"database": database, "operation": operation, "server": name}
-                results.append({**place, "round": number, **sample})
-                print(tables.line(results[-1]), file=sys.stderr, flush=True)
-    how = (
-        f"{drive.generator()}, {CLIENTS} clients, medians of {asked.rounds} rounds of"
-        f" {asked.seconds:g} seconds; {asked.tasks} tasks for each of {CLIENTS} accounts"
+                figures = bench.measure(name, operation, number, arguments.seconds)
+                sample = {"database": database, "operation": operation, "server": name}
+                samples.append({**sample, "round": number, **figures})
+                print(report.progress(samples[-1]), file=sys.stderr, flush=True)
+    method = (
+        f"{load_generator.name()}, {CLIENTS} clients, medians of {arguments.rounds} rounds of"
+        f" {arguments.seconds:g} seconds; {CLIENTS} users with {arguments.tasks} tasks each"
     )
-    return {"about": surroundings.about(how), "results": results}
+    return {"about": report.about(method), "results": samples}
 
 
 def names_of(known: Sequence[str]) -> Any:
-    """Return a reader of comma-separated names."""
+    """Return an argparse type that reads comma-separated names."""
 
     def read(text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",")]
-        if unknown := set(names) - set(known):
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: none of {', '.join(known)}")
+        names = {name.strip() for name in text.split(",")}
+        if unknown := names - set(known):
+            raise argparse.ArgumentTypeError(f"{unknown} is not among {known}")
         return [name for name in known if name in names]
 
     return read
 
 
-def options() -> argparse.ArgumentParser:
-    """Declare what may be asked for."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("--database", choices=("sqlite", "postgresql", "both"), default="both")
-    add(
-        "--postgresql",
-        default=surroundings.POSTGRES,
-        help="the server to make databases on (%(default)s)",
-    )
-    add("--servers", type=names_of(NAMES), default=list(NAMES), help=", ".join(NAMES))
+    add = arguments.add_argument
+    add("--servers", type=names_of(targets.NAMES), default=list(targets.NAMES),
+        help="comma-separated: " + ", ".join(targets.NAMES))  # fmt: skip
     add("--only", type=names_of(list(OPERATIONS)), default=list(OPERATIONS),
-        help=", ".join(OPERATIONS))  # fmt: skip
+        help="comma-separated: " + ", ".join(OPERATIONS))  # fmt: skip
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=5, help="of each measurement")
-    add("--tasks", type=int, default=1000, help="of each of the accounts (%(default)s)")
-    add("--quick", action="store_true", help="one round of a second, 250 tasks each")
-    tables.add_options(parser)
-    return parser
+    add("--seconds", type=float, default=5, help="of each measurement (%(default)s)")
+    add("--tasks", type=int, default=1000, help="of each user, at least 500 (%(default)s)")
+    add("--quick", action="store_true", help="one round of a second, 500 tasks for each user")
+    report.add_arguments(arguments)
+    return arguments
 
 
 def main() -> None:
-    """Measure, and tell it in every way that is asked for."""
-    asked = options().parse_args()
-    end_on_term()
-    if asked.quick:
-        asked.rounds, asked.seconds, asked.tasks = 1, 1, 250
-    told = json.loads(asked.source.read_text()) if asked.source else run(asked)
-    tables.tell("bench", told, tables.of_bench(told), asked)
+    """Measure, or read earlier results, and report."""
+    arguments = parser().parse_args()
+    targets.exit_on_sigterm()
+    if arguments.quick:
+        arguments.rounds, arguments.seconds, arguments.tasks = 1, 1, 500
+    results = json.loads(arguments.source.read_text()) if arguments.source else run(arguments)
+    report.publish("bench", results, report.bench_tables(results), arguments)
 
 
 if __name__ == "__main__":

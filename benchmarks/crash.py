@@ -1,69 +1,77 @@
-"""Kill the server in the middle of many creates: every task answered 201 must be there, once.
+"""Crash test: kill the server during many creates; each task answered with 201 must exist once.
 
-    python benchmarks/crash.py --creates 1000 [--database postgresql://postgres@127.0.0.1/postgres]
+    pipenv run python -m benchmarks.crash --creates 1000 [--database SERVER]
 
-Prints one JSON object; ends with status 1 when a task is lost or doubled.
+Prints a JSON object. Exits with status 1 if a task is lost or stored twice.
 """
 
 import argparse
 import json
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from threading import Event
 
-from load import PASSWORD, stored
-from server import Client, Server, started
+from benchmarks.consistency import PASSWORD, stored_tasks
+from benchmarks.server import Client, Server, started
 
 CLIENTS = 8
+USERNAME = "crash"
 
 
-def create(
-    server: Server, numbers: list[int], told: dict[int, str], enough: threading.Event
-) -> None:
-    """Create one task after another until the server is gone; note each 201."""
+def create(server: Server, numbers: range, created: dict[int, str], enough: Event) -> None:
+    """Create one task after another until the server fails, and record each 201."""
     client = Client(server.port)
-    client.log_in("crash", PASSWORD)
+    client.log_in(USERNAME, PASSWORD)
     for number in numbers:
         try:
             status, body = client.call("POST", "/tasks", {"title": f"Task {number}"})
         except (OSError, HTTPException, ValueError):
             return
         if status == 201:
-            told[body["id"]] = body["title"]
-        if len(told) >= len(numbers) * CLIENTS // 2:
+            created[body["id"]] = body["title"]
+        if len(created) >= len(numbers) * CLIENTS // 2:
             enough.set()
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--creates", type=int, default=1000)
-    options.add_argument("--database", help="a PostgreSQL server; SQLite when left out")
-    asked = options.parse_args()
-    told: dict[int, str] = {}
-    enough = threading.Event()
-    with started(asked.database) as server:
-        account = {"username": "crash", "email": "crash@example.com", "password": PASSWORD}
-        Client(server.port).call("POST", "/auth/register", account)
-        shares = [list(range(first, asked.creates, CLIENTS)) for first in range(CLIENTS)]
+    """Run the test and print its report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--creates", type=int, default=1000)
+    parser.add_argument("--database", help="a PostgreSQL server; SQLite by default")
+    arguments = parser.parse_args()
+    created: dict[int, str] = {}
+    enough = Event()
+    with started(arguments.database) as server:
+        user = {"username": USERNAME, "email": f"{USERNAME}@example.com", "password": PASSWORD}
+        Client(server.port).call("POST", "/auth/register", user)
         with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(create, server, share, told, enough) for share in shares]
+            clients = [
+                pool.submit(create, server, numbers, created, enough)
+                for first in range(CLIENTS)
+                for numbers in [range(first, arguments.creates, CLIENTS)]
+            ]
             enough.wait(timeout=60)
             server.kill()
             for client in clients:
                 client.result()
         server.start()
-        client = Client(server.port)
-        client.log_in("crash", PASSWORD)
-        rows = stored(client)
+        reader = Client(server.port)
+        reader.log_in(USERNAME, PASSWORD)
+        rows = stored_tasks(reader)
+    titles = dict(rows)
     report = {
-        "answered 201": len(told),
+        "created": len(created),
         "stored": len(rows),
-        "lost": sum(dict(rows).get(task_id) != title for task_id, title in told.items()),
-        "doubled": len(rows) - len({title for _, title in rows}),
+        "lost": sum(titles.get(task_id) != title for task_id, title in created.items()),
+        "duplicated": len(rows) - len({title for _, title in rows}),
     }
     print(json.dumps(report))
-    return int(bool(report["lost"] or report["doubled"]) or not 0 < len(told) < asked.creates)
+    failed = report["lost"] or report["duplicated"]
+    # The kill must have come in the middle.
+    return int(bool(failed) or not 0 < len(created) < arguments.creates)
 
 
 if __name__ == "__main__":

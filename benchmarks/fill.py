@@ -1,9 +1,9 @@
-"""Put the rows into our own database, which DATABASE_URL names: fill.py USERS TASKS [OTHERS]."""
+"""Fill the database of DATABASE_URL: ``python -m benchmarks.fill USERS TASKS [OTHERS]``."""
 
 import sys
 from itertools import islice
+from typing import Any
 
-import data
 from flask_migrate import upgrade
 from sqlalchemy import insert
 
@@ -11,16 +11,17 @@ from app import create_app
 from app.auth import passwords
 from app.auth.models import Role, User, identity_key
 from app.extensions import db
-from app.tasks.models import Task, task_values
+from app.tasks.models import Task, build_task_values
+from benchmarks import dataset
 
-CHUNK = 2000
+BATCH_SIZE = 2000
 
 
-def fill(users: int, each: int, others: int = 0) -> None:
-    """Migrate, and put the rows in through the application's models; ``others`` have no tasks."""
-    password_hash = passwords.hash_password(data.PASSWORD)
+def fill(users: int, tasks_per_user: int, others: int = 0) -> None:
+    """Migrate the database and insert the rows; ``others`` are users without tasks."""
+    password_hash = passwords.hash_password(dataset.PASSWORD)
     with create_app().app_context():
-        upgrade(directory=str(data.ROOT / "migrations"))
+        upgrade(directory=str(dataset.ROOT / "migrations"))
         db.session.execute(
             insert(User),
             [
@@ -33,22 +34,22 @@ def fill(users: int, each: int, others: int = 0) -> None:
                     "password_hash": password_hash,
                     "role": Role.user,
                     "time_zone": "UTC",
-                    "created_at": data.START,
-                    "updated_at": data.START,
+                    "created_at": dataset.START,
+                    "updated_at": dataset.START,
                 }
-                for name in data.usernames(users + others)
+                for name in dataset.usernames(users + others)
             ],
         )
-        rows = data.tasks(users, each)
-        while some := [_columns(row) for row in islice(rows, CHUNK)]:
-            db.session.execute(insert(Task), some)
+        rows = dataset.tasks(users, tasks_per_user)
+        while batch := [_columns(row) for row in islice(rows, BATCH_SIZE)]:
+            db.session.execute(insert(Task), batch)
             db.session.commit()
 
 
-def _columns(row: dict[str, object]) -> dict[str, object]:
-    made = ("created_at", "updated_at", "completed_at")
-    said = {name: value for name, value in row.items() if name not in made}
-    return task_values(row["created_at"], owner_zone="UTC", **said)
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    computed = ("created_at", "updated_at", "completed_at")
+    values = {name: value for name, value in row.items() if name not in computed}
+    return build_task_values(row["created_at"], owner_zone="UTC", **values)
 
 
 if __name__ == "__main__":

@@ -1,171 +1,226 @@
-"""What is measured: the requests of each operation, written as they go over the wire."""
+"""The operations that are measured, as the requests that each client sends."""
 
 import json
-import random
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from http.client import HTTPResponse
+from dataclasses import dataclass, field
+from http.client import HTTPMessage, HTTPResponse
+from random import Random
 from typing import Any
 
-import data
+from benchmarks import dataset
 
 API = "/api/v1"
-Body = Mapping[str, Any]
+SORTS = ("created_at", "-created_at", "priority", "-priority")
+# 50 on average. Together with the sort, the filter and the cursor they make each list another one.
+LIMITS = range(36, 65)
+# How many lists or tasks a client with ETags asks for again and again.
+KNOWN = 40
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One request of a client's."""
+class Request:
+    """An HTTP request."""
 
     method: str
     path: str
-    body: Body | None = None
-    headers: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
-    def raw(self, token: str | None) -> bytes:
-        """Return the request as it goes over the wire."""
+    def encode(self, token: str | None = None) -> bytes:
+        """Return the bytes to send."""
         payload = b"" if self.body is None else json.dumps(self.body).encode()
-        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1", "User-Agent: bench"]
-        lines += ["Accept: application/json"]
-        lines += [f"{name}: {value}" for name, value in (self.headers or {}).items()]
+        headers = {"Host": "127.0.0.1", "User-Agent": "bench", "Accept": "application/json"}
+        headers |= self.headers
         if token is not None:
-            lines += [f"Authorization: Bearer {token}"]
+            headers["Authorization"] = f"Bearer {token}"
         if payload:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}"]
-        return "\r\n".join([*lines, "", ""]).encode() + payload
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(payload))}
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        start = f"{self.method} {self.path} HTTP/1.1"
+        return "\r\n".join([start, *lines, "", ""]).encode() + payload
 
 
 @dataclass(frozen=True)
-class Caller:
-    """One client: an account of its own, and the ids of its tasks."""
+class Response:
+    """A response with its parsed body."""
+
+    status: int
+    headers: HTTPMessage
+    body: Any
+
+
+@dataclass
+class User:
+    """A user of one server; ``token`` is set by ``log_in``."""
 
     port: int
-    user_id: int
+    id: int
     tasks: range
     token: str | None = None
+    _pages: dict[str, list[str]] = field(default_factory=dict)
+
+    def log_in(self) -> None:
+        """Get a new access token."""
+        self.token = self.send(_log_in(self)[0], authenticated=False).body["access_token"]
+
+    def send(self, request: Request, *, authenticated: bool = True) -> Response:
+        """Send a request. Raises SystemExit if it fails."""
+        response = exchange(self.port, request.encode(self.token if authenticated else None))
+        if response.status >= 400:
+            raise SystemExit(f"{request.method} {request.path}: {response.status} {response.body}")
+        return response
 
     @property
-    def read(self) -> Sequence[int]:
-        """The tasks that are only read, strewn over the table."""
-        return random.Random(self.user_id).sample(self.tasks[: len(self.tasks) // 2], 50)
+    def read_tasks(self) -> list[int]:
+        """The half of the tasks that is only read, in random order."""
+        return self._shuffled(self.tasks[: len(self.tasks) // 2])
 
     @property
-    def changed(self) -> Sequence[int]:
-        """The tasks that are changed."""
-        return random.Random(self.user_id).sample(self.tasks[len(self.tasks) // 2 :], 50)
+    def changed_tasks(self) -> list[int]:
+        """The half of the tasks that is changed, in random order."""
+        return self._shuffled(self.tasks[len(self.tasks) // 2 :])
+
+    def lists(self, queries: Iterable[str]) -> list[str]:
+        """Return the paths of many lists, each another one, that all have a full page."""
+        return self._shuffled(
+            f"{path}&limit={limit}"
+            for query in queries
+            for path in self._paths(query)
+            for limit in LIMITS
+        )
+
+    def _paths(self, query: str) -> list[str]:
+        """Return the paths of the pages of a list that at least 100 more tasks follow."""
+        if query not in self._pages:
+            path = f"{API}/tasks?{query}"
+            self._pages[query] = []
+            body = self.send(Request("GET", f"{path}&limit=100")).body
+            cursor = ""
+            while body["next_cursor"] is not None:
+                self._pages[query].append(f"{path}{cursor}")
+                cursor = f"&cursor={body['next_cursor']}"
+                body = self.send(Request("GET", f"{path}{cursor}&limit=100")).body
+        return self._pages[query]
+
+    def _shuffled(self, items: Iterable[Any]) -> list[Any]:
+        shuffled = list(items)
+        Random(self.id).shuffle(shuffled)
+        return shuffled
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that clients do, over and over; ``check`` tells whether an answer is right."""
+    """An operation: the requests of a client in one round, and whether a response is right."""
 
     status: int
-    requests: Callable[[Caller, int], Iterator[Sent]]
-    check: Callable[[Any], bool]
-    only: tuple[str, ...] = ()
-    needs_token: bool = True
+    requests: Callable[[User, int], list[Request]]
+    is_right: Callable[[Any], bool]
+    only_ours: bool = False
+    authenticated: bool = True
 
 
-def _log_in(caller: Caller, _round: int) -> Iterator[Sent]:
-    name = data.usernames(caller.user_id)[-1]
-    yield Sent("POST", f"{API}/auth/login", {"username": name, "password": data.PASSWORD})
+def _log_in(user: User, _round: int = 0) -> list[Request]:
+    credentials = {"username": f"user{user.id}", "password": dataset.PASSWORD}
+    return [Request("POST", f"{API}/auth/login", credentials)]
 
 
-def _list(query: str) -> Callable[[Caller, int], Iterator[Sent]]:
-    def requests(_caller: Caller, _round: int) -> Iterator[Sent]:
-        yield Sent("GET", f"{API}/tasks?{query}")
-
-    return requests
+def _list(user: User, _round: int) -> list[Request]:
+    return [Request("GET", path) for path in user.lists(f"sort={sort}" for sort in SORTS)]
 
 
-def _get(caller: Caller, _round: int) -> Iterator[Sent]:
-    for task_id in caller.read:
-        yield Sent("GET", f"{API}/tasks/{task_id}")
+def _filtered_list(user: User, _round: int) -> list[Request]:
+    queries = (f"status={status}&sort={sort}" for status in dataset.STATUSES for sort in SORTS)
+    return [Request("GET", path) for path in user.lists(queries)]
 
 
-def _get_unchanged(caller: Caller, _round: int) -> Iterator[Sent]:
-    for sent in _get(caller, _round):
-        _, headers, _ = exchange(caller.port, sent.raw(caller.token))
-        yield Sent("GET", sent.path, headers={"If-None-Match": headers["ETag"]})
+def _search(user: User, _round: int) -> list[Request]:
+    queries = [f"q={name}&limit={limit}" for name in dataset.NAMES for limit in range(48, 53)]
+    Random(user.id).shuffle(queries)
+    return [Request("GET", f"{API}/tasks?{query}") for query in queries]
 
 
-def _search(caller: Caller, _round: int) -> Iterator[Sent]:
-    for name in random.Random(caller.user_id).sample(data.NAMES, 50):
-        yield Sent("GET", f"{API}/tasks?q={name}&limit=50")
+def _get(user: User, _round: int) -> list[Request]:
+    return [Request("GET", f"{API}/tasks/{task_id}") for task_id in user.read_tasks]
 
 
-def _create(caller: Caller, number: int) -> Iterator[Sent]:
-    for turn in range(50):
-        title = f"Created by {caller.user_id} in round {number}, {turn}"
-        yield Sent(
-            "POST",
-            f"{API}/tasks",
-            {"title": title, "priority": "high", "due_date": "2030-01-31", "time_zone": "UTC"},
-        )
+def _unchanged(
+    requests: Callable[[User, int], list[Request]],
+) -> Callable[[User, int], list[Request]]:
+    """Return a function that makes some of the same requests with the current ETags."""
+
+    def conditional_requests(user: User, number: int) -> list[Request]:
+        known = requests(user, number)[:KNOWN]
+        etags = [user.send(request).headers["ETag"] for request in known]
+        return [
+            Request("GET", request.path, headers={"If-None-Match": etag})
+            for request, etag in zip(known, etags, strict=True)
+        ]
+
+    return conditional_requests
 
 
-def _patch(caller: Caller, number: int) -> Iterator[Sent]:
-    """Change each task twice, so that going through them again changes them again."""
-    for turn in ("first", "second"):
-        for task_id in caller.changed:
-            title = f"Changed in round {number} for the {turn} time"
-            yield Sent("PATCH", f"{API}/tasks/{task_id}", {"title": title})
+def _patch(user: User, number: int) -> list[Request]:
+    # Two titles for each task, so that a second pass through the requests changes it again.
+    return [
+        Request("PATCH", f"{API}/tasks/{task_id}", {"title": f"Changed in round {number} {turn}"})
+        for turn in ("once", "twice")
+        for task_id in user.changed_tasks
+    ]
 
 
-def _of_page(body: Any) -> bool:
-    return len(body["data"]) == 50
+def _create(_user: User, number: int) -> list[Request]:
+    body = {"priority": "high", "due_date": "2030-01-31", "time_zone": "UTC"}
+    return [
+        Request("POST", f"{API}/tasks", {"title": f"Task {turn} of round {number}", **body})
+        for turn in range(200)
+    ]
 
 
-def _of_task(body: Any) -> bool:
+def _is_page(body: Any) -> bool:
+    return LIMITS.start <= len(body["data"]) < LIMITS.stop
+
+
+def _is_task(body: Any) -> bool:
     return "id" in body
 
 
-# Reads come first: what is created meanwhile would make later ones dearer for who creates more.
+# Reads come first: a server that creates more tasks would have more to read afterwards.
 OPERATIONS: Mapping[str, Operation] = {
-    "list": Operation(200, _list("limit=50"), _of_page),
-    "filtered list": Operation(200, _list("status=pending&sort=-priority&limit=50"), _of_page),
-    "get": Operation(200, _get, _of_task),
-    "get unchanged": Operation(
-        304, _get_unchanged, lambda body: body is None, only=("ours", "hello")
-    ),
+    "list": Operation(200, _list, _is_page),
+    "filtered list": Operation(200, _filtered_list, _is_page),
+    "list unchanged": Operation(304, _unchanged(_list), lambda body: body is None, only_ours=True),
     "search": Operation(200, _search, lambda body: isinstance(body["data"], list)),
-    "login": Operation(200, _log_in, lambda body: "access_token" in body, needs_token=False),
-    "patch": Operation(200, _patch, _of_task),
-    "create": Operation(201, _create, _of_task),
+    "get": Operation(200, _get, _is_task),
+    "get unchanged": Operation(304, _unchanged(_get), lambda body: body is None, only_ours=True),
+    "login": Operation(200, _log_in, lambda body: "access_token" in body, authenticated=False),
+    "patch": Operation(200, _patch, _is_task),
+    "create": Operation(201, _create, _is_task),
 }
 HELLO = Operation(
     200,
-    lambda _caller, _round: iter([Sent("GET", "/")]),
+    lambda _user, _round: [Request("GET", "/")],
     lambda body: body == {"message": "hello"},
-    needs_token=False,
+    authenticated=False,
 )
 
 
-def exchange(port: int, raw: bytes) -> tuple[int, Mapping[str, str], Any]:
-    """Send one request and return the status, the headers and the parsed body of its answer."""
+def exchange(port: int, data: bytes) -> Response:
+    """Send the bytes of a request on a new connection and return the response."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as connection:
-        connection.sendall(raw)
+        connection.sendall(data)
         response = HTTPResponse(connection)
         response.begin()
         text = response.read()
         is_json = response.headers.get_content_type().endswith("json")
         body = json.loads(text) if is_json and text else text.decode() or None
-        return response.status, response.headers, body
+        return Response(response.status, response.headers, body)
 
 
-def require_right(server: str, name: str, operation: Operation, port: int, raw: bytes) -> Any:
-    """Return the body of the answer to a request. Raises SystemExit with one that is wrong."""
-    status, _, body = exchange(port, raw)
-    if status != operation.status or not operation.check(body):
-        raise SystemExit(f"{server} answered {name} wrongly: {status} {json.dumps(body)[:2000]}")
-    return body
-
-
-def logged_in(server: str, caller: Caller) -> Caller:
-    """Return a client with a token of the server's. Raises SystemExit where it gives none."""
-    login = OPERATIONS["login"]
-    raw = next(login.requests(caller, 0)).raw(None)
-    told = require_right(server, "login", login, caller.port, raw)
-    return replace(caller, token=told["access_token"])
+def check(server: str, name: str, operation: Operation, port: int, data: bytes) -> None:
+    """Send a request. Raises SystemExit if the response is not what the operation expects."""
+    response = exchange(port, data)
+    if response.status != operation.status or not operation.is_right(response.body):
+        shown = json.dumps(response.body)[:2000]
+        raise SystemExit(f"{server}, {name}: unexpected response {response.status} {shown}")

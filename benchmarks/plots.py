@@ -1,4 +1,4 @@
-"""Draw what was measured, in the peers' environment: plots.py bench|scale RESULTS FOLDER."""
+"""Plots of results: ``python -m benchmarks.plots bench|scale RESULTS FOLDER``, with matplotlib."""
 
 import json
 import sys
@@ -11,79 +11,74 @@ import matplotlib as mpl
 
 mpl.use("svg")
 
-from matplotlib import pyplot as plt  # what draws is chosen first
+from matplotlib import pyplot as plt  # the backend must be chosen first
 
+# Without it, element ids differ in each run.
 mpl.rcParams["svg.hashsalt"] = "task-api"
-TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-FIGURES = (("rps", "requests a second"), ("cpu_us", "CPU µs a request"))
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 Sample = Mapping[str, Any]
 
 
 def unique(samples: Sequence[Sample], key: str) -> list[Any]:
+    """Return the values of a key in the order of their first appearance."""
     return list(dict.fromkeys(sample[key] for sample in samples))
 
 
-def bench(told: Mapping[str, Any], folder: Path) -> None:
-    """Draw bars for each operation and server, a plot for each database and figure."""
-    for database in unique(told["results"], "database"):
-        samples = [sample for sample in told["results"] if sample["database"] == database]
-        for figure, label in FIGURES:
-            draw_bars(samples, figure, f"{TITLES[database]}: {label}")
-            save(folder / f"bench-{database}-{figure.removesuffix('_us')}.svg")
-
-
-def draw_bars(samples: Sequence[Sample], figure: str, title: str) -> None:
+def bench(samples: Sequence[Sample], title: str) -> None:
+    """Draw the requests per second of each operation and server as bars."""
     operations = unique(samples, "operation")
-    names = sorted(unique(samples, "server"), key=lambda name: name != "ours")
-    width = 0.8 / len(names)
+    servers = sorted(unique(samples, "server"), key=lambda name: name != "ours")
+    width = 0.8 / len(servers)
     plt.figure(figsize=(11, 4.5))
-    for number, name in enumerate(names):
+    for number, server in enumerate(servers):
         heights = []
         for operation in operations:
-            own = [
-                sample[figure]
+            rates = [
+                sample["rps"]
                 for sample in samples
-                if (sample["server"], sample["operation"]) == (name, operation)
+                if (sample["server"], sample["operation"]) == (server, operation)
             ]
-            heights.append(median(own) if own else 0)
-        places = [place + number * width - 0.4 + width / 2 for place in range(len(operations))]
-        plt.bar(places, heights, width, label=name)
+            heights.append(median(rates) if rates else 0)
+        left = number * width - 0.4 + width / 2
+        plt.bar([left + x for x in range(len(operations))], heights, width, label=server)
     plt.yscale("log")
     plt.xticks(range(len(operations)), operations)
-    plt.title(title)
+    plt.title(f"{title}: requests per second")
     plt.legend()
     plt.grid(axis="y", alpha=0.3)
 
 
-def scale(told: Mapping[str, Any], folder: Path) -> None:
-    """Draw what each read costs against the size of the table, a plot for each database."""
-    for database in unique(told["results"], "database"):
-        samples = [sample for sample in told["results"] if sample["database"] == database]
-        plt.figure(figsize=(11, 6.5))
-        reads = unique(samples, "read")
-        colours = iter(mpl.colormaps["turbo"].resampled(len(reads)).colors)
-        for read in reads:
-            own = [sample for sample in samples if sample["read"] == read]
-            sizes = sorted(unique(own, "tasks"))
-            times = [
-                median(sample["ms"] for sample in own if sample["tasks"] == size) for size in sizes
-            ]
-            plt.plot(sizes, times, marker="o", color=next(colours), label=read)
-        plt.xscale("log")
-        plt.ylim(bottom=0)
-        plt.xlabel("tasks of one account")
-        plt.title(f"{TITLES[database]}: milliseconds a request")
-        plt.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
-        plt.grid(alpha=0.3)
-        save(folder / f"scale-{database}.svg")
+def scale(samples: Sequence[Sample], title: str) -> None:
+    """Draw the time of each read against the size of the table."""
+    plt.figure(figsize=(11, 6.5))
+    reads = unique(samples, "read")
+    colors = mpl.colormaps["turbo"].resampled(len(reads)).colors
+    for read, color in zip(reads, colors, strict=True):
+        own = [sample for sample in samples if sample["read"] == read]
+        sizes = sorted(unique(own, "tasks"))
+        times = [
+            median(sample["ms"] for sample in own if sample["tasks"] == size) for size in sizes
+        ]
+        plt.plot(sizes, times, marker="o", color=color, label=read)
+    plt.xscale("log")
+    plt.ylim(bottom=0)
+    plt.xlabel("tasks of one user")
+    plt.title(f"{title}: milliseconds per request")
+    plt.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+    plt.grid(alpha=0.3)
 
 
-def save(path: Path) -> None:
-    plt.tight_layout()
-    plt.savefig(path, metadata={"Date": None})
-    plt.close()
+def main() -> None:
+    """Draw one plot for each database."""
+    kind, results, folder = sys.argv[1:]
+    samples = json.loads(Path(results).read_text())["results"]
+    for database in unique(samples, "database"):
+        own = [sample for sample in samples if sample["database"] == database]
+        {"bench": bench, "scale": scale}[kind](own, DATABASES[database])
+        plt.tight_layout()
+        plt.savefig(Path(folder) / f"{kind}-{database}.svg", metadata={"Date": None})
+        plt.close()
 
 
 if __name__ == "__main__":
-    kind, results, target = sys.argv[1:]
-    {"bench": bench, "scale": scale}[kind](json.loads(Path(results).read_text()), Path(target))
+    main()

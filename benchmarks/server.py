@@ -1,4 +1,4 @@
-"""A server of our own to measure, started as ``pipenv run start`` does, on a new database."""
+"""A server of this application on a new database, started as ``pipenv run start`` starts it."""
 
 import os
 import signal
@@ -18,16 +18,16 @@ import orjson
 import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
-Answer = tuple[int, Any]
+START_TIMEOUT_SECONDS = 60
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of the processes that a process has started."""
+    """Return the ids of the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Client:
-    """One keep-alive connection, with an account's token once it has logged in."""
+    """A keep-alive connection to the API, with an access token after ``log_in``."""
 
     def __init__(self, port: int) -> None:
         self.connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -39,25 +39,25 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def call(self, method: str, path: str, body: Any = None) -> Answer:
-        """Return the status and the parsed body of one call."""
-        raw = None if body is None else orjson.dumps(body)
-        self.connection.request(method, f"/api/v1{path}", raw, self.headers)
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send a request and return the status and the parsed body of its response."""
+        payload = None if body is None else orjson.dumps(body)
+        self.connection.request(method, f"/api/v1{path}", payload, self.headers)
         response = self.connection.getresponse()
         text = response.read()
         return response.status, orjson.loads(text) if text else None
 
     def log_in(self, username: str, password: str) -> None:
-        status, answer = self.call(
-            "POST", "/auth/login", {"username": username, "password": password}
-        )
+        """Log in and send the access token from now on."""
+        credentials = {"username": username, "password": password}
+        status, body = self.call("POST", "/auth/login", credentials)
         if status != 200:
-            raise RuntimeError(f"Login answered {status}: {answer}")
-        self.headers["Authorization"] = f"Bearer {answer['access_token']}"
+            raise RuntimeError(f"Login failed with {status}: {body}")
+        self.headers["Authorization"] = f"Bearer {body['access_token']}"
 
 
 class Server:
-    """A started server; ``kill`` ends it as a crash would, ``start`` brings it back."""
+    """A server process; ``kill`` ends it like a crash, ``start`` restarts it on the same port."""
 
     command: Sequence[str | Path] = (sys.executable, "run.py")
     folder = ROOT
@@ -80,7 +80,7 @@ class Server:
         }
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start the server and wait until it responds."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -90,8 +90,8 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
-        while not self.answers():
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self.is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.1)
@@ -100,8 +100,8 @@ class Server:
         """Return the ids of the worker processes."""
         return children(self.process.pid)
 
-    def answers(self) -> bool:
-        """Tell whether the server is up."""
+    def is_up(self) -> bool:
+        """Return whether the server responds."""
         try:
             with Client(self.port) as client:
                 return client.call("GET", "/auth/me")[0] == 401
@@ -109,20 +109,20 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """End every process of the server at once, with nothing flushed."""
+        """Kill every process of the server at once."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Ask the server to stop, as Ctrl-C does, and return its exit status."""
-        self.process.send_signal(how)
+    def stop(self, signal_number: signal.Signals = signal.SIGINT) -> int:
+        """Stop the server by a signal, Ctrl-C's by default, and return its exit status."""
+        self.process.send_signal(signal_number)
         return self.process.wait(timeout=60)
 
 
 @contextmanager
 def started(database_server: str | None, **settings: str) -> Iterator[Server]:
-    """Run a server on SQLite, or on a new database of the PostgreSQL server that is named."""
+    """Run a server on a new SQLite file, or on a new database of a PostgreSQL server."""
     with tempfile.TemporaryDirectory() as instance, new_database(database_server, instance) as url:
         server = Server(url, instance, settings)
         server.start()
@@ -133,18 +133,18 @@ def started(database_server: str | None, **settings: str) -> Iterator[Server]:
 
 
 @contextmanager
-def new_database(server: str | None, instance: str) -> Iterator[str]:
-    """Yield the address of a new database: a file of SQLite's, or one on a PostgreSQL server."""
-    if server is None:
+def new_database(database_server: str | None, instance: str) -> Iterator[str]:
+    """Create a database and yield its URL: a SQLite file in ``instance``, or on PostgreSQL."""
+    if database_server is None:
         yield f"sqlite:///{instance}/tasks.db"
         return
     name = f"task_api_bench_{uuid4().hex[:12]}"
-    base, _, _ = server.rpartition("/")
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]  # our own name
+    base, _, _ = database_server.rpartition("/")
+    with psycopg.connect(database_server, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
     try:
         yield f"{base}/{name}"
     finally:
-        # Anew: the server may have been restarted meanwhile.
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+        # A second connection: a test may have restarted the database server.
+        with psycopg.connect(database_server, autocommit=True) as admin:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

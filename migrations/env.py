@@ -1,4 +1,4 @@
-"""How migrations run: all of an upgrade in one transaction, on either database."""
+"""Alembic environment: an upgrade is one transaction on both databases."""
 
 from typing import Any, Literal
 
@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
-from app.cli.refusals import told
-from app.database import begin_write, take_time
+from app.cli.errors import error_message
+from app.db.engine import begin_write, disable_timeouts
 from app.extensions import db
 
 LOCK_SECONDS = 5
@@ -34,28 +34,28 @@ def include_object(
     """Leave out what the other database has and this one hasn't."""
     if kind == "index":
         here = db.engine.dialect.name
-        return bool(reflected or item.info.get("only_on", here) == here)
+        return bool(reflected or item.info.get("dialect", here) == here)
     return not (kind == "table" and reflected and str(name).startswith("tasks_search"))
 
 
 def migrate(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        # Tables are rebuilt to change them; a foreign key must not delete what points at them.
+        # Changed tables are rebuilt; dropping the old one must not cascade.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         try:
             run(connection)
         finally:
-            # In a transaction it would change nothing, and the pool gets the connection back.
+            # The pragma has no effect in a transaction, and the connection returns to the pool.
             connection.rollback()
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     else:
-        # Whoever waits for a lock makes all wait who come after; better to fail and be tried again.
+        # A statement that waits for a lock blocks all later ones: fail instead, and retry.
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         run(connection)
 
 
 def run(connection: Connection) -> None:
-    take_time(connection)
+    disable_timeouts(connection)
     begin_write(connection)
     context.configure(
         connection=connection,
@@ -77,4 +77,4 @@ else:
         with db.engine.connect() as connection:
             migrate(connection)
     except DBAPIError as error:
-        raise click.ClickException(told(error)) from None
+        raise click.ClickException(error_message(error)) from None

@@ -1,4 +1,4 @@
-"""Accounts to act for in tests, made and used through the API."""
+"""Logged-in users that tests send requests as."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from flask.testing import FlaskClient
 from pyotp import TOTP
 from werkzeug.test import TestResponse
 
-from app.auth import services
 from app.auth.models import Role
+from app.auth.services import registration
 from tests.mailbox import Mailbox
 
 PASSWORD = "correct horse battery"
 
 
 class Account:
-    """An account that is logged in; its methods are HTTP's."""
+    """A logged-in user, with a method for each HTTP method."""
 
     def __init__(self, client: FlaskClient, login: dict[str, Any]) -> None:
         self.client = client
@@ -25,8 +25,8 @@ class Account:
         self.access_token: str = login["access_token"]
         self.refresh_token: str = login["refresh_token"]
 
-    def again(self) -> "Account":
-        """The same account on a new connection, logged in anew if its token has expired."""
+    def with_new_client(self) -> "Account":
+        """Return the same user with a new client, logged in again if the token has expired."""
         client = self.client.application.test_client()
         account = Account(client, self.login)
         if account.get("/auth/me").status_code == 401:
@@ -54,16 +54,16 @@ class Account:
         return self.call("DELETE", path, **kwargs)
 
     def enable_second_factor(self) -> tuple[TOTP, list[str]]:
-        """Enrol and confirm a second factor; return what makes its codes, and its recovery codes.
+        """Enroll and confirm TOTP; return the generator of its codes, and the recovery codes.
 
-        The code of this moment is spent.
+        The current code is used up.
         """
-        enrolled = self.post("/auth/totp")
-        assert enrolled.status_code == 201, enrolled.text
-        totp = TOTP(enrolled.json["secret"])
-        confirmed = self.post("/auth/totp/confirm", {"code": totp.now()})
-        assert confirmed.status_code == 200, confirmed.text
-        return totp, confirmed.json["recovery_codes"]
+        enrollment = self.post("/auth/totp")
+        assert enrollment.status_code == 201, enrollment.text
+        totp = TOTP(enrollment.json["secret"])
+        confirmation = self.post("/auth/totp/confirm", {"code": totp.now()})
+        assert confirmation.status_code == 200, confirmation.text
+        return totp, confirmation.json["recovery_codes"]
 
     def task(self, title: str = "Buy milk", **fields: Any) -> dict[str, Any]:
         """Create a task and return it."""
@@ -73,7 +73,7 @@ class Account:
 
 
 class Accounts:
-    """Makes accounts."""
+    """Creates users."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -81,7 +81,7 @@ class Accounts:
 
     def make(self, username: str, *, admin: bool = False, password: str = PASSWORD) -> Account:
         with self.app.app_context():
-            services.register(
+            registration.register(
                 username=username,
                 email=f"{username}@example.com",
                 password=password,
@@ -97,9 +97,9 @@ class Accounts:
         return Account(self.client, response.json)
 
 
-def prove_address(account: Account, mails: Mailbox) -> Account:
-    """Prove the address of an account by the token that was mailed to it."""
+def verify_email(account: Account, mails: Mailbox) -> Account:
+    """Verify the email address of a user with the emailed token."""
     token = mails.token(f"{account.username}@example.com")
-    proved = account.client.post("/api/v1/auth/email/verify", json={"token": token})
-    assert proved.status_code == 204, proved.text
+    response = account.client.post("/api/v1/auth/email/verify", json={"token": token})
+    assert response.status_code == 204, response.text
     return account

@@ -1,4 +1,4 @@
-"""Celery's worker and beat, started as in production but for where their messages go."""
+"""Celery workers and beat in processes of their own."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ from click.testing import CliRunner
 from benchmarks.server import ROOT, children
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
-# An application for commands that are only read.
+# An application for parsing commands without running them.
 NOTHING = celery_package.Celery(set_as_current=False)
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
-def _answers(url: str) -> bool:
+def _is_reachable(url: str) -> bool:
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 5672), timeout=1).close()
@@ -35,20 +35,20 @@ def _answers(url: str) -> bool:
 
 
 needs_rabbitmq = pytest.mark.skipif(
-    "NO_SKIPS" not in os.environ and not _answers(RABBITMQ_URL), reason="needs RabbitMQ"
+    "NO_SKIPS" not in os.environ and not _is_reachable(RABBITMQ_URL), reason="needs RabbitMQ"
 )
 
 
-def is_command_of_celery(words: Sequence[str]) -> bool:
-    """Tell whether Celery would take these words after its name, up to starting anything."""
+def is_celery_command(words: Sequence[str]) -> bool:
+    """Return whether Celery's command line accepts these arguments."""
     line = " ".join(words)
-    spoken = line.replace("wsgi:celery", f"{__name__}:NOTHING").split()
-    ran = CliRunner().invoke(celery, [*spoken, "--help"], catch_exceptions=False)
-    return ran.exit_code == 0 and "wsgi:celery" in line
+    arguments = line.replace("wsgi:celery", f"{__name__}:NOTHING").split()
+    result = CliRunner().invoke(celery, [*arguments, "--help"], catch_exceptions=False)
+    return result.exit_code == 0 and "wsgi:celery" in line
 
 
 class Celery:
-    """A started worker or beat; what it says is in ``log``."""
+    """A worker or beat process; its output goes to ``log``."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *command: str) -> None:
         self.log = folder / f"{uuid4().hex}.log"
@@ -65,36 +65,36 @@ class Celery:
                 stderr=log,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
     def wait_for(self, words: str, seconds: float = 60) -> None:
-        """Wait until it has said something."""
+        """Wait until the output contains ``words``."""
         deadline = time.monotonic() + seconds
-        while words not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+        while words not in self.output():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
             time.sleep(0.05)
 
     def pool(self) -> list[int]:
-        """Return the ids of the processes that do the work."""
+        """Return the ids of the pool processes."""
         return children(self.process.pid)
 
     def kill(self) -> None:
-        """End it and its pool at once, with nothing flushed."""
+        """Kill the process and its pool."""
         for pid in [self.process.pid, *self.pool()]:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(timeout=30)
 
     def stop(self) -> int:
-        """Ask it to stop, as a service manager does, and return its exit status."""
+        """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
 
 @contextmanager
 def running(celery: Celery) -> Iterator[Celery]:
-    """Run until the end of the block."""
+    """Run a worker or beat."""
     celery.start()
     try:
         yield celery
@@ -107,8 +107,8 @@ def running(celery: Celery) -> Iterator[Celery]:
 def worker(
     folder: Path, environ: Mapping[str, str], application: str = "wsgi:celery", size: int = 1
 ) -> Iterator[Celery]:
-    """Run a worker of so many processes."""
-    # Two of one name would take each other's questions.
+    """Run a worker with a pool of ``size`` processes."""
+    # Workers with the same name would receive each other's remote control commands.
     name = f"--hostname={uuid4().hex}@%h"
     command = ("--app", application, "worker", name, f"--concurrency={size}", *QUIET)
     with running(Celery(folder, environ, *command)) as started:
@@ -120,6 +120,6 @@ def worker(
 def beat(
     folder: Path, environ: Mapping[str, str], application: str = "wsgi:celery"
 ) -> Iterator[Celery]:
-    """Run what tells workers when."""
+    """Run the beat scheduler."""
     with running(Celery(folder, environ, "--app", application, "beat")) as started:
         yield started

@@ -1,6 +1,6 @@
-"""What every test stands on: a migrated database, an application, and accounts to act for.
+"""Fixtures of all tests: a migrated database, an application, clients and users.
 
-TEST_DATABASE_URL names a PostgreSQL server; without it each worker has a SQLite file of its own.
+TEST_DATABASE_URL is the URL of a PostgreSQL server. By default, each worker uses a SQLite file.
 """
 
 import os
@@ -21,23 +21,23 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.extensions import db
-from app.outbox import work
+from app.outbox import dispatcher
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
 from tests.mailbox import Mailbox
 from tests.plans import forget_analysis
-from tests.watching import statements_of
+from tests.recorders import record_statements
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "what this suite of tests signs with and nothing else"
 
-# Every answer that any test meets is held to the document.
+# Checks each response against the OpenAPI document.
 Flask.test_client_class = ContractClient
 
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory, worker_id) -> Iterator[str]:
-    """A database of this worker's own: on the server that TEST_DATABASE_URL names, else a file."""
+    """The URL of a new database for this worker."""
     server = os.environ.get("TEST_DATABASE_URL")
     if not server:
         yield f"sqlite:///{tmp_path_factory.mktemp('database')}/test.db"
@@ -55,7 +55,7 @@ def database_url(tmp_path_factory, worker_id) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def settings(database_url, tmp_path_factory) -> dict[str, Any]:
-    """Settings of an application under test."""
+    """The settings of the application."""
     return {
         "TESTING": True,
         "DATABASE_URL": database_url,
@@ -63,7 +63,7 @@ def settings(database_url, tmp_path_factory) -> dict[str, Any]:
         "JWT_SECRET_KEY": SECRET,
         "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance")),
         "RATELIMIT_ENABLED": False,
-        # Tests fill tables that are analysed in one statement, on machines that do much else.
+        # Tests insert and analyze many rows, on busy machines.
         "DB_TIMEOUT": 60,
     }
 
@@ -96,7 +96,7 @@ def client(app) -> FlaskClient:
 
 @pytest.fixture
 def accounts(app) -> Accounts:
-    """Makes accounts and logs them in, through the API."""
+    """Create users and log them in."""
     return Accounts(app)
 
 
@@ -117,38 +117,38 @@ def admin(accounts) -> Account:
 
 @pytest.fixture
 def mails(app) -> Mailbox:
-    """What was mailed; looking empties the outbox."""
+    """The emails that the application sent."""
     return Mailbox(app)
 
 
 @pytest.fixture
 def drain(app) -> Callable[[], int]:
-    """Does what is due in the outbox, and tells how much that was."""
+    """Process due outbox messages; return their number."""
 
     def run() -> int:
         with app.app_context():
-            return work.drain()
+            return dispatcher.drain()
 
     return run
 
 
 @pytest.fixture
 def no_mail(app, monkeypatch) -> None:
-    """An installation that can't send mail."""
+    """Disable email."""
     monkeypatch.setitem(app.config, "MAIL_BACKEND", "dummy")
 
 
 @pytest.fixture
-def at_once(app) -> Callable[..., list[TestResponse]]:
-    """Runs requests in parallel, each by a client of its own, all starting together."""
+def run_parallel(app) -> Callable[..., list[TestResponse]]:
+    """Send requests in parallel threads that start at the same time."""
 
     def run(account: Account | None, requests: Sequence[tuple[Any, ...]]) -> list[TestResponse]:
         start = Barrier(len(requests))
 
         def send(request: tuple[Any, ...]) -> TestResponse:
-            method, path, body, *more = request
+            method, path, body, *extra_headers = request
             token = {"Authorization": f"Bearer {account.access_token}"} if account else {}
-            headers = token | (more[0] if more else {})
+            headers = token | (extra_headers[0] if extra_headers else {})
             client = app.test_client()
             start.wait()
             return client.open(f"/api/v1{path}", method=method, headers=headers, json=body)
@@ -161,7 +161,7 @@ def at_once(app) -> Callable[..., list[TestResponse]]:
 
 @pytest.fixture
 def stored(app) -> Callable[..., list[Any]]:
-    """Reads what is committed: ``stored(select(Task.title))`` returns rows, in a new session."""
+    """Return committed rows: ``stored(select(Task.title))``."""
 
     def read(statement: Any) -> list[Any]:
         with app.app_context():
@@ -172,6 +172,5 @@ def stored(app) -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def statements(app) -> Callable[[], Any]:
-    """Collects the statements that run: ``with statements() as seen: ...; len(seen) == 2``."""
-
-    return partial(statements_of, app)
+    """Record SQL statements: ``with statements() as seen: ...; len(seen) == 2``."""
+    return partial(record_statements, app)

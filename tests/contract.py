@@ -1,6 +1,6 @@
-"""The document's word on every answer: whatever a test client gets must be what the document says.
+"""Checks each response that a test receives against the OpenAPI document.
 
-An undocumented status, media type, member, header or problem code fails the test that met it.
+An undocumented status, media type, member, header or problem code fails the test.
 """
 
 import re
@@ -11,14 +11,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.errors import kinds
-from app.http.limits import HEADERS as RATES
-from app.http.openapi import PROBLEM_JSON, Document, build
+from app.api.openapi import PROBLEM_JSON, Document, build
+from app.errors import all_problems
+from app.rate_limiter import HEADERS as RATE_LIMIT_HEADERS
 
 BASE = "/api/v1/"
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
-# What any answer may carry, whatever it answers.
-COMMON = {
+# Headers that every response may have.
+COMMON_HEADERS = {
     "Access-Control-Allow-Origin",
     "Access-Control-Expose-Headers",
     "Cache-Control",
@@ -31,73 +31,77 @@ COMMON = {
     "X-Content-Type-Options",
     "X-Frame-Options",
 }
-# What the document declares, and not every answer of its kind has.
-OPTIONAL = {"Idempotent-Replayed", "Link", "Retry-After"}
-# Of the problems with one status, each has its own header.
-HEADERS = {kind.code: kind.header for kind in kinds()}
+# Documented headers that a response may lack.
+OPTIONAL_HEADERS = {"Idempotent-Replayed", "Link", "Retry-After"}
+PROBLEM_HEADERS = {problem.code: problem.header for problem in all_problems()}
 
 
 class Contract:
-    """The document of one application, ready to judge its answers."""
+    """The OpenAPI document of an application."""
 
     def __init__(self, app: Flask) -> None:
         document = build(app)
         self.components = document["components"]
-        # A path without parameters goes first, as it does with the router.
+        # Paths without parameters come first, as in routing.
         self.paths = [
             (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations)
             for path, operations in sorted(document["paths"].items(), key=_has_parameters)
         ]
         self.validators: dict[str, Any] = {}
-        # An application that limits no rates tells of none.
-        self.optional = OPTIONAL if app.config["RATELIMIT_ENABLED"] else OPTIONAL | {*RATES}
+        self.optional_headers = OPTIONAL_HEADERS
+        if not app.config["RATELIMIT_ENABLED"]:
+            self.optional_headers = OPTIONAL_HEADERS | {*RATE_LIMIT_HEADERS}
 
-    def judge(self, answer: TestResponse) -> None:
-        """Assert that the document foresees ``answer``."""
-        # Not request.path, which starts with one slash however many were sent.
-        path = answer.request.environ["PATH_INFO"]
-        operation = self._operation(answer.request.method, path)
+    def check(self, response: TestResponse) -> None:
+        """Assert that the document describes ``response``."""
+        # request.path would collapse leading slashes.
+        path = response.request.environ["PATH_INFO"]
+        operation = self._find_operation(response.request.method, path)
         if operation is not None:
-            self._judge_operation(answer, operation)
-        elif answer.request.method == "OPTIONS" and answer.status_code < 400:
-            assert answer.headers["Allow"]
-            assert not answer.data
-        elif path.startswith(BASE) or answer.status_code >= 400:
-            assert answer.status_code >= 400, f"{where(answer)} is not in the document"
-            self._judge_body(answer, PROBLEM, PROBLEM_JSON)
+            self._check_operation(response, operation)
+        elif response.request.method == "OPTIONS" and response.status_code < 400:
+            assert response.headers["Allow"]
+            assert not response.data
+        elif path.startswith(BASE) or response.status_code >= 400:
+            assert response.status_code >= 400, f"{describe(response)} is not in the document"
+            self._check_body(response, PROBLEM, PROBLEM_JSON)
 
-    def _operation(self, method: str, path: str) -> Document | None:
+    def _find_operation(self, method: str, path: str) -> Document | None:
         method = "get" if method == "HEAD" else method.lower()
-        trimmed = path.removesuffix("/")
-        found = (told for pattern, told in self.paths if pattern.fullmatch(trimmed))
-        operation: Document | None = next(found, {}).get(method)
+        path = path.removesuffix("/")
+        matches = (operations for pattern, operations in self.paths if pattern.fullmatch(path))
+        operation: Document | None = next(matches, {}).get(method)
         return operation
 
-    def _judge_operation(self, answer: TestResponse, operation: Document) -> None:
-        told = operation["responses"].get(str(answer.status_code))
-        assert told, f"{where(answer)} is not in the document: {answer.text}"
-        told = self._resolve(told)
-        declared, given = set(told["headers"]), set(answer.headers.keys())
-        assert given <= declared | COMMON, f"{where(answer)}: {given - declared - COMMON}"
-        optional = self.optional | _of_other_kinds(answer)
-        assert declared - optional <= given, f"{where(answer)} lacks {declared - given}"
-        content = told.get("content")
+    def _check_operation(self, response: TestResponse, operation: Document) -> None:
+        documented = operation["responses"].get(str(response.status_code))
+        assert documented, f"{describe(response)} is not in the document: {response.text}"
+        documented = self._resolve(documented)
+        declared, actual = set(documented["headers"]), set(response.headers.keys())
+        undeclared = actual - declared - COMMON_HEADERS
+        assert not undeclared, f"{describe(response)} has undocumented headers {undeclared}"
+        optional = self.optional_headers | _headers_of_other_problems(response)
+        if "health" in operation["tags"]:  # exempt from rate limits
+            optional |= {*RATE_LIMIT_HEADERS}
+        missing = declared - optional - actual
+        assert not missing, f"{describe(response)} lacks headers {missing}"
+        content = documented.get("content")
         if content is None:
-            assert not answer.data, f"{where(answer)} has a body"
+            assert not response.data, f"{describe(response)} has a body"
             return
-        media_type = answer.mimetype
-        assert media_type in content, f"{where(answer)} is {media_type}"
-        self._judge_body(answer, content[media_type]["schema"], media_type)
-        if media_type == PROBLEM_JSON and answer.data:
-            code = answer.json["code"]
-            assert code in content[media_type]["examples"], f"{where(answer)} {code}"
+        media_type = response.mimetype
+        assert media_type in content, f"{describe(response)} is {media_type}"
+        self._check_body(response, content[media_type]["schema"], media_type)
+        if media_type == PROBLEM_JSON and response.data:
+            code = response.json["code"]
+            assert code in content[media_type]["examples"], f"{describe(response)} {code}"
 
-    def _judge_body(self, answer: TestResponse, schema: Document, media_type: str) -> None:
-        assert answer.mimetype == media_type, f"{where(answer)} is {answer.mimetype}"
-        if answer.request.method == "HEAD":
-            assert not answer.data, f"{where(answer)} has a body"
+    def _check_body(self, response: TestResponse, schema: Document, media_type: str) -> None:
+        assert response.mimetype == media_type, f"{describe(response)} is {response.mimetype}"
+        if response.request.method == "HEAD":
+            assert not response.data, f"{describe(response)} has a body"
         elif media_type.endswith("json"):
-            self._validator(schema["$ref"]).validate(answer.json)
+            self._validator(schema["$ref"]).validate(response.json)
 
     def _validator(self, reference: str) -> Any:
         if reference not in self.validators:
@@ -107,34 +111,35 @@ class Contract:
             )
         return self.validators[reference]
 
-    def _resolve(self, told: Document) -> Document:
-        if "$ref" in told:
-            told = self.components["responses"][told["$ref"].rpartition("/")[2]]
-        return told
+    def _resolve(self, documented: Document) -> Document:
+        if "$ref" in documented:
+            return self.components["responses"][documented["$ref"].rpartition("/")[2]]
+        return documented
 
 
 def _has_parameters(path: tuple[str, Document]) -> bool:
     return "{" in path[0]
 
 
-def _of_other_kinds(answer: TestResponse) -> set[str]:
-    """Return the headers that problems have, but for that of the one which this answer tells."""
-    if answer.mimetype != PROBLEM_JSON or not answer.data:
+def _headers_of_other_problems(response: TestResponse) -> set[str]:
+    """Return the headers of problems other than this one, which may share its status."""
+    if response.mimetype != PROBLEM_JSON or not response.data:
         return set()
-    return {name for name in HEADERS.values() if name} - {HEADERS[answer.json["code"]]}
+    headers = {name for name in PROBLEM_HEADERS.values() if name}
+    return headers - {PROBLEM_HEADERS[response.json["code"]]}
 
 
-def where(answer: TestResponse) -> str:
-    return f"{answer.request.method} {answer.request.path} {answer.status_code}"
+def describe(response: TestResponse) -> str:
+    return f"{response.request.method} {response.request.path} {response.status_code}"
 
 
 class ContractClient(FlaskClient):
-    """A client that takes no answer but those that the document foresees."""
+    """A test client that checks each response against the OpenAPI document."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
-        answer = super().open(*args, **kwargs)
-        known = self.application.extensions
-        if "contract" not in known:
-            known["contract"] = Contract(self.application)
-        known["contract"].judge(answer)
-        return answer
+        response = super().open(*args, **kwargs)
+        extensions = self.application.extensions
+        if "contract" not in extensions:
+            extensions["contract"] = Contract(self.application)
+        extensions["contract"].check(response)
+        return response

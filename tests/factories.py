@@ -1,24 +1,24 @@
-"""Rows to put into the database without the API, for tests of what lies beneath it."""
+"""Factories of database rows, for tests that bypass the API."""
 
 from datetime import UTC, datetime
 
 import factory
 
 from app.auth.models import identity_key
-from app.tasks.models import task_values
+from app.tasks.models import build_task_values
 
 MOMENT = datetime(2030, 1, 31, 9, tzinfo=UTC)
 
 
 class UserRow(factory.DictFactory):
-    """The columns of an account that nobody can log in to: ``UserRow(username="ada")``."""
+    """A user who cannot log in: ``UserRow(username="ada")``."""
 
     username = factory.Sequence(lambda number: f"user{number}")
     username_key = factory.LazyAttribute(lambda row: identity_key(row.username))
     email = factory.LazyAttribute(lambda row: f"{row.username}@example.com")
     email_key = factory.LazyAttribute(lambda row: identity_key(row.email))
     email_verified = False
-    password_hash = "x"  # no password has this hash
+    password_hash = "x"  # matches no password
     role = "user"
     time_zone = "UTC"
     created_at = MOMENT
@@ -26,10 +26,10 @@ class UserRow(factory.DictFactory):
 
 
 class TaskRow(factory.Factory):
-    """The columns of a task: ``TaskRow(created_by=1, title="Buy milk")``."""
+    """A task: ``TaskRow(created_by=1, title="Buy milk")``."""
 
     class Meta:
-        model = task_values
+        model = build_task_values
 
     now = MOMENT
     owner_zone = "UTC"

@@ -1,4 +1,4 @@
-"""Tokens that were never issued, made of any parts and signed with any key."""
+"""Forged JWTs with arbitrary parts and signing keys."""
 
 import base64
 import hmac
@@ -7,18 +7,18 @@ from typing import Any
 
 from tests.conftest import SECRET
 
-OTHER = "the secret of some other installation or thief"
+OTHER = "the secret of some other installation or attacker"
 Part = dict[str, Any] | bytes
 
 
 def encode(part: Part) -> bytes:
-    """Return a part of a token; bytes go in as they are."""
+    """Encode a part of a token; bytes are used unchanged."""
     raw = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
 
 def decode(part: str) -> dict[str, Any]:
-    """Return what a part of a token says."""
+    """Decode a part of a token."""
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
 
 
@@ -31,6 +31,6 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def sign(header: Part, claims: Part, key: str = SECRET, digest: str = "sha256") -> str:
-    """Return a token of ``header`` and ``claims``, whatever they say of how it is signed."""
+    """Return a signed token; ``header`` may claim another algorithm."""
     text = encode(header) + b"." + encode(claims)
     return (text + b"." + encode(hmac.digest(key.encode(), text, digest))).decode()

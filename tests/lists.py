@@ -1,4 +1,4 @@
-"""Lists of tasks to walk, and the order that the contract gives them."""
+"""Lists of tasks, and their expected order."""
 
 from datetime import UTC, datetime
 from itertools import cycle
@@ -17,7 +17,7 @@ KEYS = {
 
 
 def in_order(tasks, sort):
-    """The order that the contract gives: by key, then by id the same way, nulls last."""
+    """Sort by key and id in one direction, with nulls last, as the API documents."""
     name = sort.removeprefix("-")
     key = KEYS.get(name, lambda task: task[name])
     backwards = sort.startswith("-")
@@ -30,7 +30,7 @@ def in_order(tasks, sort):
 
 
 def make_tasks(account, count=12):
-    """Tasks with ties and nulls in every order; those of an instant are made in one."""
+    """Create tasks with ties and nulls in every sort order."""
     dues = cycle(
         [
             {},
@@ -55,15 +55,15 @@ def make_tasks(account, count=12):
 
 
 def walk(account, sort, limit, between=len):
-    """Every row of a list, page by page, as it stood when its page was read."""
+    """Return all rows of a list, page by page; call ``between`` after each page."""
     rows, cursor = [], {}
     while cursor is not None:
         query = {"sort": sort, "limit": limit, **cursor}
-        answer = account.get("/tasks", query_string=query)
-        assert answer.status_code == 200, answer.text
-        rows += answer.json["data"]
-        assert len(answer.json["data"]) <= limit
-        following = answer.json["next_cursor"]
-        cursor = {"cursor": following} if following else None
+        response = account.get("/tasks", query_string=query)
+        assert response.status_code == 200, response.text
+        rows += response.json["data"]
+        assert len(response.json["data"]) <= limit
+        next_cursor = response.json["next_cursor"]
+        cursor = {"cursor": next_cursor} if next_cursor else None
         between(rows)
     return rows

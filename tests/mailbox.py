@@ -1,41 +1,41 @@
-"""What was mailed, for tests: the outbox is emptied when they look."""
+"""Emails sent by an application under test."""
 
 import re
 
 from flask import Flask
 
-from app.mail.letters import Letter
-from app.outbox import work
+from app.mail.sender import EmailMessage
+from app.outbox import dispatcher
 
 TOKEN = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 
 
 class Mailbox:
-    """The mails of an application under test."""
+    """Reads and removes the sent emails."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.app.extensions["mailman"].outbox = []
 
-    def arrived(self) -> list[Letter]:
-        """Do what is enqueued, and return the mails that were sent since one looked last."""
+    def arrived(self) -> list[EmailMessage]:
+        """Process the outbox, and return the emails sent since the last call."""
         with self.app.app_context():
-            work.drain()
-        sent: list[Letter] = self.app.extensions["mailman"].outbox
+            dispatcher.drain()
+        sent: list[EmailMessage] = self.app.extensions["mailman"].outbox
         self.app.extensions["mailman"].outbox = []
         return sent
 
     def token(self, to: str) -> str:
-        """Return the token that just arrived at an address."""
-        [found] = [
-            token
-            for letter in self.arrived()
-            if letter.to == to
-            for token in TOKEN.findall(letter.text)
+        """Return the token that was just sent to an address."""
+        [token] = [
+            match
+            for email in self.arrived()
+            if email.to == to
+            for match in TOKEN.findall(email.text)
         ]
-        return str(found)
+        return str(token)
 
 
-def told(letters: list[Letter]) -> set[tuple[str, str]]:
-    """Return to whom mails went, and on what."""
-    return {(letter.to, letter.subject) for letter in letters}
+def told(emails: list[EmailMessage]) -> set[tuple[str, str]]:
+    """Return the recipients and subjects of emails."""
+    return {(email.to, email.subject) for email in emails}

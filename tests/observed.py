@@ -1,6 +1,6 @@
-"""An application that works, crashes and fails, for those who look at what it sends of that.
+"""A program whose requests succeed and fail, for tests of traces and error reports.
 
-``python -m tests.observed``: prints each answer's status, and ends as any process does.
+``python -m tests.observed`` prints the status of each response.
 """
 
 import time
@@ -8,11 +8,11 @@ import time
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from app.outbox import work
-from app.outbox.work import job
-from app.transactions import commit
+from app.db.transactions import commit
+from app.outbox import dispatcher, queue
+from app.outbox.queue import handler
 
-# What nobody who observes may ever learn.
+# Values that must not appear in traces and reports.
 PRIVATE = {
     "password": "correct horse battery",
     "title": "buy-a-ring-for-Eve",
@@ -23,7 +23,7 @@ PRIVATE = {
 }
 
 
-@job("probe.fail")
+@handler("probe.fail")
 def fail(number: int) -> None:
     raise ValueError(PRIVATE["error"])
 
@@ -37,23 +37,25 @@ def lose_database(number):
     raise OperationalError("SELECT 1", None, Exception(PRIVATE["error"]))
 
 
-def hand_over(number):
-    work.enqueue("probe.fail", number=1)
+def enqueue_message(number):
+    queue.enqueue("probe.fail", number=1)
     return commit("enqueued")
 
 
 def main() -> None:
     app = create_app()
-    for view in (crash, lose_database, hand_over):
+    # The outbox is drained below, so that its order is known.
+    app.before_request_funcs[None].remove(app.extensions["outbox"].ensure_started)
+    for view in (crash, lose_database, enqueue_message):
         app.add_url_rule(f"/{view.__name__}/<int:number>", view_func=view)
     client = app.test_client()
     ids = iter(range(1, 100))
 
     def call(method, path, body=None, **headers):
         headers |= {"X-Request-ID": f"r-{next(ids)}", "Cookie": PRIVATE["cookie"]}
-        answer = client.open(path, method=method, json=body, headers=headers)
-        print(method, path.partition("?")[0], answer.status_code)
-        return answer.json
+        response = client.open(path, method=method, json=body, headers=headers)
+        print(method, path.partition("?")[0], response.status_code)
+        return response.json
 
     account = {
         "username": "alice",
@@ -68,10 +70,10 @@ def main() -> None:
     trace = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "Authorization": f"Bearer {token}"}
     call("GET", f"/api/v1/tasks?q={PRIVATE['search']}", **trace)
     call("GET", "/api/v1/tasks/999999", **trace)
-    for path in ("/crash/7?q=ring-for", "/lose_database/7", "/hand_over/7"):
+    for path in ("/crash/7?q=ring-for", "/lose_database/7", "/enqueue_message/7"):
         call("GET", path)
     with app.app_context():
-        work.drain()
+        dispatcher.drain()
     print("ended", time.monotonic())
 
 

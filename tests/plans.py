@@ -1,4 +1,4 @@
-"""How a database goes about what it is asked."""
+"""Query plans."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -7,19 +7,19 @@ from flask import Flask
 from sqlalchemy import delete, table, text
 
 from app.extensions import db
-from tests.watching import watched
+from tests.recorders import listen_to_statements
 
 
 def analyse() -> None:
-    """Have the planner know the tables as they are, for every connection."""
+    """Update the planner's statistics for all connections."""
     with db.engine.connect() as connection:
         connection.execute(text("ANALYZE"))
-    # SQLite's connections go by what they read of it when they were opened.
+    # SQLite reads the statistics when a connection is opened.
     db.engine.dispose()
 
 
 def forget_analysis() -> None:
-    """Have SQLite's planner know nothing again, as of a table that was never analysed."""
+    """Delete SQLite's statistics, as if no table had been analyzed."""
     if db.engine.dialect.name != "sqlite":
         return
     with db.engine.begin() as connection:
@@ -32,10 +32,10 @@ def forget_analysis() -> None:
 
 @contextmanager
 def plans(app: Flask, part: str = "FROM tasks") -> Iterator[list[str]]:
-    """Collect how the database goes about each statement with such a part."""
+    """Record the plan of each statement that contains ``part``."""
     with app.app_context():
         engine = db.engine
-    found = []
+    recorded = []
 
     def explain(connection, statement, parameters):
         if part not in statement:
@@ -43,7 +43,7 @@ def plans(app: Flask, part: str = "FROM tasks") -> Iterator[list[str]]:
         command = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"{command} {statement}", parameters)
-            found.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+            recorded.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
 
-    with watched(app, explain):
-        yield found
+    with listen_to_statements(app, explain):
+        yield recorded

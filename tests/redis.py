@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own, which may be stopped, frozen and brought back."""
+"""A Redis server that tests can stop, freeze and restart."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ needs_redis = pytest.mark.skipif(
 
 
 class Redis:
-    """It keeps nothing on disk: brought back, it has forgotten everything."""
+    """A server without persistence: a restart deletes all data."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
@@ -26,7 +26,7 @@ class Redis:
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
         self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
@@ -41,13 +41,13 @@ class Redis:
                 return
 
     def stop(self) -> None:
-        """End it at once."""
+        """Kill the server."""
         self.process.kill()
         self.process.wait(timeout=30)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Have it hold still: connections are taken, and nothing is answered."""
+        """Suspend the server: it accepts connections and never responds."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -57,7 +57,7 @@ class Redis:
 
 @contextmanager
 def redis() -> Iterator[Redis]:
-    """Run a server until the end of the block."""
+    """Run a server."""
     server = Redis()
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that keeps what it is sent."""
+"""An SMTP server on loopback that stores the messages it receives."""
 
 import email
 import email.policy
@@ -13,43 +13,43 @@ from typing import Any
 
 
 class _Dialogue(StreamRequestHandler):
-    """What the server says to one client; only as much as smtplib asks for."""
+    """A connection; implements the commands that smtplib uses."""
 
     server: "SmtpServer"
 
     def handle(self) -> None:
-        self.say("220 here")
+        self.reply("220 ready")
         while line := self.rfile.readline():
             verb = line.split()[0].upper().decode()
             if verb == "QUIT":
-                return self.say("221 bye")
+                return self.reply("221 bye")
             getattr(self, f"on_{verb.lower()}", self.on_other)()
         return None
 
-    def say(self, *lines: str) -> None:
+    def reply(self, *lines: str) -> None:
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
 
     def on_other(self) -> None:
-        self.say("250 fine")
+        self.reply("250 ok")
 
     def on_ehlo(self) -> None:
-        self.say("250-here", "250-SMTPUTF8", "250-8BITMIME", "250 STARTTLS")
+        self.reply("250-localhost", "250-SMTPUTF8", "250-8BITMIME", "250 STARTTLS")
 
     def on_starttls(self) -> None:
-        self.say("220 go on")
+        self.reply("220 go on")
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         self.setup()
 
     def on_data(self) -> None:
-        self.say("354 go on")
+        self.reply("354 go on")
         lines = iter(self.rfile.readline, b".\r\n")
         raw = b"".join(line.removeprefix(b".") if line[:2] == b".." else line for line in lines)
         self.server.received.append(email.message_from_bytes(raw, policy=email.policy.default))
-        self.say(self.server.verdict)
+        self.reply(self.server.verdict)
 
 
 class SmtpServer(ThreadingTCPServer):
-    """Keeps what it is sent in ``received``; ``verdict`` is what it answers to a mail."""
+    """Stores messages in ``received``; ``verdict`` is the reply to DATA."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -58,24 +58,24 @@ class SmtpServer(ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), _Dialogue)
         self.port: int = self.server_address[1]
         self.tls = tls
-        self.verdict = "250 kept"
+        self.verdict = "250 stored"
         self.received: list[EmailMessage] = []
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing of clients that go away."""
+        """Ignore clients that disconnect."""
 
     def wait(self, seconds: float = 60) -> EmailMessage:
-        """Return the first mail, once it is there."""
+        """Wait for the first message and return it."""
         deadline = time.monotonic() + seconds
         while not self.received:
-            assert time.monotonic() < deadline, "no mail arrived"
+            assert time.monotonic() < deadline, "no message arrived"
             time.sleep(0.05)
         return self.received[0]
 
 
 @contextmanager
 def listening(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[SmtpServer]:
-    """Run a server."""
+    """Run an SMTP server."""
     with SmtpServer(port, tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

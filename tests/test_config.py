@@ -1,4 +1,4 @@
-"""What may be set, and what production refuses."""
+"""Settings: sources, validation, derived values, and the checks of production."""
 
 import stat
 import subprocess
@@ -12,7 +12,8 @@ from threading import Barrier
 import pytest
 
 from app import config, create_app
-from app.config import ConfigurationError, Production, kept_secret, load
+from app.config import ConfigurationError, Production, load
+from app.config.secret_keys import SECRET_KEYS, is_placeholder, read_or_create_secret
 from app.extensions import db
 from tests.conftest import ROOT
 
@@ -26,11 +27,11 @@ GOOD = {
 }
 
 
-def faults(source, environ):
-    with pytest.raises(ConfigurationError) as refusal:
+def find_problems(source, environ):
+    with pytest.raises(ConfigurationError) as raised:
         load(source, environ)
-    first, *lines = str(refusal.value).splitlines()
-    assert first == "The configuration is not usable:"
+    first, *lines = str(raised.value).splitlines()
+    assert first == "Invalid configuration:"
     return [line.removeprefix("- ") for line in lines]
 
 
@@ -39,18 +40,18 @@ def environ(tmp_path):
     return {"INSTANCE_PATH": str(tmp_path / "instance")}
 
 
-class Special(Production):
+class CustomProduction(Production):
     THREADS = 3
 
 
-class Plain:
+class TestingClass:
     TESTING = True
     THREADS = 3
     SECRET_KEY = JWT_SECRET_KEY = SECRET
 
 
 @pytest.mark.parametrize(
-    ("source", "named", "expected"),
+    ("source", "flask_config", "expected"),
     [
         (None, None, (False, False, "sqlite:///tasks.db")),
         (None, "testing", (True, False, "sqlite:///testing.db")),
@@ -59,20 +60,20 @@ class Plain:
         ({}, "testing", (True, False, "sqlite:///testing.db")),
         ({"TESTING": True}, "production", (True, False, "sqlite:///testing.db")),
         ({"FLASK_CONFIG": "development"}, "testing", (False, False, "sqlite:///tasks.db")),
-        (Plain, None, (True, False, "sqlite:///testing.db")),
+        (TestingClass, None, (True, False, "sqlite:///testing.db")),
         (config.Testing, "production", (True, False, "sqlite:///testing.db")),
     ],
 )
-def test_a_name_a_class_or_a_mapping_chooses_the_environment(environ, source, named, expected):
-    if named:
-        environ["FLASK_CONFIG"] = named
+def test_name_class_or_mapping_selects_environment(environ, source, flask_config, expected):
+    if flask_config:
+        environ["FLASK_CONFIG"] = flask_config
     values = load(source, environ)
     names = ("TESTING", "PRODUCTION", "SQLALCHEMY_DATABASE_URI")
     assert tuple(values[name] for name in names) == expected
 
 
 @pytest.mark.parametrize(
-    ("named", "said", "limited"),
+    ("name", "variables", "enabled"),
     [
         ("testing", {}, False),
         ("testing", {"RATELIMIT_ENABLED": "1"}, True),
@@ -80,13 +81,12 @@ def test_a_name_a_class_or_a_mapping_chooses_the_environment(environ, source, na
         ("development", {"RATELIMIT_ENABLED": "0"}, False),
     ],
 )
-def test_rates_are_limited_but_under_a_test_runner_that_does_not_ask(environ, named, said, limited):
-    environ |= said
-    assert load(named, environ)["RATELIMIT_ENABLED"] is limited
+def test_rate_limits_are_disabled_by_default_in_testing_only(environ, name, variables, enabled):
+    assert load(name, environ | variables)["RATELIMIT_ENABLED"] is enabled
 
 
 @pytest.mark.parametrize("source", [None, "production", Production, {"FLASK_CONFIG": "production"}])
-def test_production_takes_settings_that_are_whole_and_safe(source):
+def test_production_accepts_complete_and_safe_settings(source):
     values = load(source, GOOD)
     assert (values["PRODUCTION"], values["DEBUG"], values["TESTING"]) == (True, False, False)
     assert values["PUBLIC_URL"] == "https://api.example.com"
@@ -95,38 +95,40 @@ def test_production_takes_settings_that_are_whole_and_safe(source):
     assert values["SQLALCHEMY_DATABASE_URI"] == uri
 
 
-def test_what_the_caller_says_wins_over_the_environment_and_that_over_the_defaults(environ):
-    assert load(None, environ)["THREADS"] == 16
+def test_overrides_win_over_environment_and_environment_over_defaults(environ):
+    assert load(None, environ)["THREADS"] == 4
     environ |= {"THREADS": "5", "PORT": "8000"}
     assert load(None, environ)["THREADS"] == 5
     values = load({"THREADS": 7}, environ)
     assert (values["THREADS"], values["PORT"]) == (7, 8000)
-    assert load(Plain, environ)["THREADS"] == 3
-    assert load(Special, GOOD | {"THREADS": "5"})["THREADS"] == 3
+    assert load(TestingClass, environ)["THREADS"] == 3
+    assert load(CustomProduction, GOOD | {"THREADS": "5"})["THREADS"] == 3
 
 
-def test_an_empty_variable_is_one_that_is_not_set(environ):
+def test_empty_variable_counts_as_not_set(environ):
     values = load(None, environ | dict.fromkeys(("PORT", "SECRET_KEY", "PUBLIC_URL"), ""))
     assert (values["PORT"], values["PUBLIC_URL"]) == (5000, "http://127.0.0.1:5000")
     assert len(values["SECRET_KEY"]) >= 32
 
 
-def test_an_unknown_environment_is_refused_by_name():
+def test_unknown_environment_is_rejected():
     with pytest.raises(ConfigurationError, match="FLASK_CONFIG is 'staging'; it must be one of"):
         load(None, {"FLASK_CONFIG": "staging"})
 
 
-@pytest.mark.parametrize(("source", "named"), [(5, "int"), (["testing"], "list"), (b"", "bytes")])
-def test_settings_from_anything_else_are_a_mistake_of_the_callers(source, named):
-    with pytest.raises(TypeError, match=rf"a name, a class or a mapping, not {named}$"):
+@pytest.mark.parametrize(
+    ("source", "type_name"), [(5, "int"), (["testing"], "list"), (b"", "bytes")]
+)
+def test_source_of_another_type_raises_type_error(source, type_name):
+    with pytest.raises(TypeError, match=rf"a name, a class or a mapping, not {type_name}$"):
         create_app(source)
 
 
-def test_production_names_every_fault_in_one_message():
+def test_error_lists_every_problem():
     environ = {"FLASK_CONFIG": "production", "FLASK_DEBUG": "1", "PORT": "http"}
-    assert faults(None, environ) == [
+    assert find_problems(None, environ) == [
         "FLASK_DEBUG is on.",
-        "PORT must be a whole number of at least 1.",
+        "PORT must be a positive integer.",
         "SECRET_KEY is not set.",
         "JWT_SECRET_KEY is not set.",
         "PUBLIC_URL is not set.",
@@ -136,7 +138,7 @@ def test_production_names_every_fault_in_one_message():
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SECRET_KEY"])
 @pytest.mark.parametrize(
-    ("secret", "fault"),
+    ("secret", "problem"),
     [
         ("", "is not set."),
         (" " * 40, "is not set."),
@@ -148,8 +150,8 @@ def test_production_names_every_fault_in_one_message():
         ("django-insecure-development-secret-key", "is a placeholder."),
     ],
 )
-def test_production_refuses_a_secret_that_is_none(name, secret, fault):
-    assert faults(None, GOOD | {name: secret}) == [f"{name} {fault}"]
+def test_production_rejects_missing_short_and_placeholder_secrets(name, secret, problem):
+    assert find_problems(None, GOOD | {name: secret}) == [f"{name} {problem}"]
 
 
 PLACEHOLDERS = [
@@ -168,8 +170,8 @@ PLACEHOLDERS = [
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)
-def test_production_refuses_a_secret_that_others_know(secret):
-    assert faults(None, GOOD | {"SECRET_KEY": secret}) == ["SECRET_KEY is a placeholder."]
+def test_production_rejects_placeholder(secret):
+    assert find_problems(None, GOOD | {"SECRET_KEY": secret}) == ["SECRET_KEY is a placeholder."]
 
 
 @pytest.mark.parametrize(
@@ -179,26 +181,26 @@ def test_production_refuses_a_secret_that_others_know(secret):
         *("k" * 40, "0123456789abcdef" * 2, "12345678901234567890123456789012"),
     ],
 )
-def test_a_secret_is_no_placeholder_for_a_word_or_two(secret):
+def test_secret_with_other_words_is_not_a_placeholder(secret):
     assert load(None, GOOD | {"SECRET_KEY": secret})["SECRET_KEY"] == secret
 
 
-def test_no_secret_that_chance_made_is_a_placeholder():
-    chance = Random(4711)
-    made = [chance.randbytes(size) for size in [16, 32, 32, 32, 48, 256] * 2000]
-    texts = [text for raw in made for text in (raw.hex(), b64encode(raw), urlsafe_b64encode(raw))]
-    told = [text if isinstance(text, str) else text.decode().rstrip("=") for text in texts]
-    assert [text for text in told if config.is_placeholder(text)] == []
+def test_random_secret_is_not_a_placeholder():
+    random = Random(4711)
+    for size in [16, 32, 32, 32, 48, 256] * 2000:
+        raw = random.randbytes(size)
+        for text in (raw.hex(), b64encode(raw).decode(), urlsafe_b64encode(raw).decode()):
+            assert not is_placeholder(text.rstrip("="))
 
 
-def test_one_fault_is_told_of_one_setting():
+def test_each_setting_has_one_problem():
     environ = {
         "DATABASE_URL": "mysql://x",
         "PUBLIC_URL": "example",
         "SECRET_KEY": "x" * 31,
         "JWT_SECRET_KEY": "short, secret, " + "x" * 40,
     }
-    assert faults(None, GOOD | environ) == [
+    assert find_problems(None, GOOD | environ) == [
         "DATABASE_URL must start with sqlite:// or postgresql://.",
         "PUBLIC_URL must be a URL such as https://api.example.com.",
         "SECRET_KEY is shorter than 32 bytes.",
@@ -206,40 +208,42 @@ def test_one_fault_is_told_of_one_setting():
     ]
 
 
-def test_token_secrets_of_commas_alone_are_none():
-    assert faults(None, GOOD | {"JWT_SECRET_KEY": " , ,"}) == ["JWT_SECRET_KEY is not set."]
+def test_jwt_secret_of_only_commas_is_not_set():
+    assert find_problems(None, GOOD | {"JWT_SECRET_KEY": " , ,"}) == ["JWT_SECRET_KEY is not set."]
 
 
-def test_each_of_several_token_secrets_is_judged():
-    assert faults(None, GOOD | {"JWT_SECRET_KEY": f"{SECRET},short"}) == [
+def test_each_jwt_secret_is_checked():
+    assert find_problems(None, GOOD | {"JWT_SECRET_KEY": f"{SECRET},short"}) == [
         "JWT_SECRET_KEY is shorter than 32 bytes."
     ]
     values = load(None, GOOD | {"JWT_SECRET_KEY": f" {SECRET} ,, {SECRET[::-1]}"})
     assert values["JWT_SECRET_KEYS"] == [SECRET, SECRET[::-1]]
 
 
-def test_a_comma_in_the_secret_key_is_a_character_like_any_other():
+def test_secret_key_may_contain_a_comma():
     secret = SECRET[:16] + "," + SECRET[16:]
     assert load(None, GOOD | {"SECRET_KEY": secret})["SECRET_KEY"] == secret
 
 
 @pytest.mark.parametrize("debug", ["1", "true", "yes", "on", "maybe"])
-@pytest.mark.parametrize("source", [None, Special, {"PRODUCTION": True, "FLASK_CONFIG": "testing"}])
-def test_production_is_never_run_for_debugging(source, debug):
-    assert faults(source, GOOD | {"FLASK_DEBUG": debug}) == ["FLASK_DEBUG is on."]
+@pytest.mark.parametrize(
+    "source", [None, CustomProduction, {"PRODUCTION": True, "FLASK_CONFIG": "testing"}]
+)
+def test_production_rejects_debug_mode(source, debug):
+    assert find_problems(source, GOOD | {"FLASK_DEBUG": debug}) == ["FLASK_DEBUG is on."]
 
 
 @pytest.mark.parametrize("debug", ["0", "false", "", "off"])
-def test_production_may_say_that_it_is_not_debugging(debug):
+def test_production_accepts_debug_mode_off(debug):
     assert load(None, GOOD | {"FLASK_DEBUG": debug})["PRODUCTION"]
 
 
 @pytest.mark.parametrize("url", ["sqlite:///tasks.db", "sqlite+pysqlite:////srv/tasks.db"])
-def test_production_runs_on_sqlite_only_where_that_is_said(url):
+def test_production_needs_allow_sqlite_for_sqlite(url):
     sqlite = GOOD | {"DATABASE_URL": url}
-    [fault] = faults(None, sqlite)
-    assert fault == "DATABASE_URL is SQLite; set ALLOW_SQLITE=1 if that is meant."
-    assert faults(None, sqlite | {"ALLOW_SQLITE": "0"}) == [fault]
+    problem = "DATABASE_URL is SQLite; set ALLOW_SQLITE=1 to allow it in production."
+    assert find_problems(None, sqlite) == [problem]
+    assert find_problems(None, sqlite | {"ALLOW_SQLITE": "0"}) == [problem]
     assert load(None, sqlite | {"ALLOW_SQLITE": "1"})["SQLALCHEMY_DATABASE_URI"] == url
 
 
@@ -282,7 +286,6 @@ def test_production_runs_on_sqlite_only_where_that_is_said(url):
         ("CORS_ORIGINS", "https://*.example.com"),
         ("CORS_ORIGINS", "https://app.example.com, *"),
         ("CORS_ORIGINS", "null"),
-        ("CLIENT_TIMEOUT", "0"),
         ("APP_URL", "app.example.com"),
         ("MAIL_PORT", "smtp"),
         ("MAIL_USE_TLS", "perhaps"),
@@ -292,10 +295,10 @@ def test_production_runs_on_sqlite_only_where_that_is_said(url):
         ("MAIL_DEFAULT_SENDER", "tasks@example.com\r\nBcc: eve@example.com"),
     ],
 )
-def test_a_bad_value_is_refused_by_name_wherever_it_comes_from(environ, name, text):
-    for source, given in ((None, environ | {name: text}), ({name: text}, environ)):
-        [fault] = faults(source, given)
-        assert fault.startswith(f"{name} must ")
+def test_invalid_value_is_rejected_from_every_source(environ, name, text):
+    for source, variables in ((None, environ | {name: text}), ({name: text}, environ)):
+        [problem] = find_problems(source, variables)
+        assert problem.startswith(f"{name} must ")
 
 
 @pytest.mark.parametrize(
@@ -319,21 +322,23 @@ def test_a_bad_value_is_refused_by_name_wherever_it_comes_from(environ, name, te
         ("DATABASE_URL", "postgres://h/d", "SQLALCHEMY_DATABASE_URI", "postgresql+psycopg://h/d"),
     ],
 )
-def test_what_is_set_reaches_what_it_is_for(environ, name, text, derived, value):
+def test_settings_are_parsed_and_derived(environ, name, text, derived, value):
     assert load(None, environ | {name: text})[derived] == value
 
 
-def test_the_message_tells_no_secret():
+def test_error_contains_no_secret():
     environ = GOOD | {"SECRET_KEY": "hunter2", "DATABASE_URL": "mysql://u:hunter3@db/tasks"}
-    assert "hunter" not in "".join(faults(None, environ))
+    assert "hunter" not in "".join(find_problems(None, environ))
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
 @pytest.mark.parametrize("commas", ["", ",", " , "])
-def test_outside_production_a_missing_secret_is_made_and_kept(environ, tmp_path, blank, commas):
+def test_missing_secret_is_generated_and_stored_outside_production(
+    environ, tmp_path, blank, commas
+):
     environ |= {"SECRET_KEY": blank, "JWT_SECRET_KEY": blank + commas}
     first, second = load(None, environ), load(None, environ)
-    for name in config.SECRETS:
+    for name in SECRET_KEYS:
         path = tmp_path / "instance" / name.lower()
         assert first[name] == second[name] == path.read_text()
         assert len(first[name]) >= 32
@@ -342,31 +347,36 @@ def test_outside_production_a_missing_secret_is_made_and_kept(environ, tmp_path,
     assert first["JWT_SECRET_KEYS"] == [first["JWT_SECRET_KEY"]]
 
 
-def test_threads_that_start_together_agree_on_a_secret(tmp_path):
+def test_concurrent_threads_generate_one_secret(tmp_path):
     start = Barrier(8)
 
-    def make(_):
+    def read(_):
         start.wait()
-        return kept_secret(tmp_path / "deep" / "down" / "secret")
+        return read_or_create_secret(tmp_path / "new" / "instance" / "secret")
 
     with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(make, range(8)))) == 1
-    assert [path.name for path in (tmp_path / "deep" / "down").iterdir()] == ["secret"]
+        assert len(set(pool.map(read, range(8)))) == 1
+    assert [path.name for path in (tmp_path / "new" / "instance").iterdir()] == ["secret"]
 
 
-def test_processes_that_start_together_agree_on_a_secret(tmp_path):
-    script = "import sys, app.config as c; print(c.kept_secret(c.Path(sys.argv[1])))"
+def test_concurrent_processes_generate_one_secret(tmp_path):
+    script = (
+        "import pathlib, sys; from app.config.secret_keys import read_or_create_secret as read;"
+    )
+    script += "print(read(pathlib.Path(sys.argv[1])))"
     command = [sys.executable, "-c", script, str(tmp_path / "secret")]
-    running = [
+    processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    told = {process.communicate()[0].strip() for process in running}
-    assert told == {kept_secret(tmp_path / "secret")}
+    secrets = {process.communicate()[0].strip() for process in processes}
+    assert secrets == {read_or_create_secret(tmp_path / "secret")}
 
 
-@pytest.mark.parametrize("kind", ["mapping", "class"])
-def test_the_factory_takes_what_load_takes(settings, kind):
-    source = settings if kind == "mapping" else type("Chosen", (config.Testing,), dict(settings))
+@pytest.mark.parametrize("source_type", ["mapping", "class"])
+def test_create_app_accepts_mapping_or_class(settings, source_type):
+    source = settings
+    if source_type == "class":
+        source = type("CustomTesting", (config.Testing,), dict(settings))
     app = create_app(source)
     assert app.config["TESTING"]
     assert app.config["SECRET_KEY"] == settings["SECRET_KEY"]
@@ -377,7 +387,7 @@ def test_the_factory_takes_what_load_takes(settings, kind):
 
 
 @pytest.mark.parametrize("source", [None, "testing"])
-def test_the_factory_takes_a_name_or_the_environment(monkeypatch, tmp_path, source):
+def test_create_app_accepts_name_or_environment(monkeypatch, tmp_path, source):
     monkeypatch.setenv("FLASK_CONFIG", "testing")
     monkeypatch.setenv("INSTANCE_PATH", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", "sqlite://")
@@ -386,7 +396,7 @@ def test_the_factory_takes_a_name_or_the_environment(monkeypatch, tmp_path, sour
     assert len(app.config["SECRET_KEY"]) >= 32
 
 
-def test_the_factory_refuses_what_load_refuses(monkeypatch):
+def test_create_app_rejects_invalid_settings(monkeypatch):
     monkeypatch.setenv("FLASK_CONFIG", "production")
     for name in ("DATABASE_URL", "SECRET_KEY", "JWT_SECRET_KEY", "PUBLIC_URL"):
         monkeypatch.delenv(name, raising=False)

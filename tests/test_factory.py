@@ -1,7 +1,8 @@
-"""The shape of the house: what may import what, what is set where, what is kept in git."""
+"""Project structure: imports, documented settings, dependency files, tracked files."""
 
 import ast
 import json
+import re
 import subprocess
 import tomllib
 
@@ -12,7 +13,7 @@ from app.config import SETTINGS
 from app.extensions import db
 from tests.conftest import ROOT
 
-LAYERS = ("services.py", "policy.py", "models.py")
+LAYERS = ("services.py", "services/*.py", "permissions.py", "models.py")
 TRACKED = {
     "app",
     "migrations",
@@ -26,15 +27,17 @@ TRACKED = {
     "run.py",
     "wsgi.py",
     "README.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     ".gitignore",
     ".env.example",
     ".flaskenv",
     ".ci",
+    ".github",
 }
 
 
-def imported(source):
+def imported_modules(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -43,16 +46,16 @@ def imported(source):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_rules_and_tables_know_nothing_of_the_web(layer):
+def test_services_permissions_and_models_import_no_web_packages(layer):
     files = list((ROOT / "app").glob(f"*/{layer}"))
     assert files
     for file in files:
-        packages = {name.partition(".")[0] for name in imported(file.read_text())}
+        packages = {name.partition(".")[0] for name in imported_modules(file.read_text())}
         web = {name for name in packages if name.startswith(("flask", "werkzeug", "webargs"))}
         assert web == set(), file
 
 
-def test_modules_import_at_their_top_only():
+def test_imports_are_at_module_level():
     for file in (ROOT / "app").rglob("*.py"):
         tree = ast.parse(file.read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -60,39 +63,44 @@ def test_modules_import_at_their_top_only():
         assert len(top) == len(everywhere), file
 
 
-def test_applications_in_one_process_do_not_share_settings(settings, alice):
+def test_applications_in_one_process_have_separate_settings(settings, alice):
     alice.task()
     assert len(alice.get("/auth/sessions").json["data"]) == 1
     assert len(alice.get("/tasks").json["data"]) == 1
     other = create_app(settings | {"PUBLIC_URL": "https://other.example.com"})
-    answer = other.test_client().get("/nowhere")
-    assert answer.json["type"] == "https://other.example.com/problems/not_found"
-    theirs = alice.client.get("/nowhere").json["type"]
-    assert theirs == "http://127.0.0.1:5000/problems/not_found"
+    response = other.test_client().get("/nowhere")
+    assert response.json["type"] == "https://other.example.com/problems/not_found"
+    first = alice.client.get("/nowhere")
+    assert first.json["type"] == "http://127.0.0.1:5000/problems/not_found"
     with other.app_context():
         db.engine.dispose()
 
 
-@pytest.mark.parametrize("file", [".env.example", "docs/configuration.md"])
-def test_every_setting_is_told_of(file):
-    text = (ROOT / file).read_text()
-    assert [setting.name for setting in SETTINGS if setting.name not in text] == []
+def test_documentation_lists_every_setting_with_its_description():
+    text = (ROOT / "docs/configuration.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| .+? \| (.+) \|$", text, re.MULTILINE)
+    assert rows[1:] == [(setting.name, setting.description) for setting in SETTINGS]
 
 
-def test_the_example_sets_nothing_that_is_not_a_setting():
+def test_env_example_lists_every_setting():
+    text = (ROOT / ".env.example").read_text()
+    assert [setting.name for setting in SETTINGS if f"{setting.name}=" not in text] == []
+
+
+def test_env_example_lists_only_settings():
     lines = (ROOT / ".env.example").read_text().splitlines()
     names = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line.split(" ")[0]}
     known = {setting.name for setting in SETTINGS} | {"FLASK_CONFIG", "FLASK_DEBUG"}
     assert names - known == set()
 
 
-def test_the_pipfile_names_no_index():
+def test_pipfile_names_no_index():
     pipfile = tomllib.loads((ROOT / "Pipfile").read_text())
     assert "source" not in pipfile
     assert {"packages", "dev-packages"} <= pipfile.keys()
 
 
-def test_the_lock_names_no_index_and_hashes_every_package():
+def test_lock_names_no_index_and_hashes_every_package():
     lock = json.loads((ROOT / "Pipfile.lock").read_text())
     assert lock.pop("_meta")["sources"] == []
     for packages in lock.values():
@@ -103,10 +111,10 @@ def test_the_lock_names_no_index_and_hashes_every_package():
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="Not a checkout of the repository.")
-def test_git_keeps_only_what_belongs_here():
+def test_git_tracks_only_known_top_level_paths():
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    tops = {path.partition("/")[0] for path in listed.stdout.split("\0") if path}
-    assert tops - TRACKED == set()
-    assert {"app", "migrations", "tests", "Pipfile", "Pipfile.lock"} <= tops
+    names = {path.partition("/")[0] for path in listed.stdout.split("\0") if path}
+    assert names - TRACKED == set()
+    assert {"app", "migrations", "tests", "Pipfile", "Pipfile.lock"} <= names

@@ -1,4 +1,4 @@
-"""What is logged of a request, and what is not."""
+"""Log lines of requests, and the log formatters."""
 
 import io
 import json
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.logs import ForPeople, ForPrograms
-from app.origin import NOWHERE, Origin, set_origin
+from app.observability.logs import JsonFormatter, TextFormatter
+from app.request_context import EMPTY, RequestContext, set_request_context
 
 
 @contextmanager
-def written(name, form):
-    """Collect what a logger writes from here on."""
+def capture(name, formatter):
+    """Capture the output of a logger."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(form)
+    handler.setFormatter(formatter)
     logger = logging.getLogger(name)
     logger.addHandler(handler)
     try:
@@ -27,19 +27,19 @@ def written(name, form):
 
 @pytest.fixture
 def lines(app):
-    """The log lines of the requests that follow, as programs are told."""
-    with written("app.requests", ForPrograms()) as stream:
+    """Return the JSON log lines of requests so far."""
+    with capture("app.requests", JsonFormatter()) as stream:
         yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.fixture
-def request_of():
-    """Says which request is at hand."""
-    yield lambda request_id: set_origin(Origin(request_id=request_id))
-    set_origin(NOWHERE)
+def set_request_id():
+    """Set the id of the current request."""
+    yield lambda request_id: set_request_context(RequestContext(request_id=request_id))
+    set_request_context(EMPTY)
 
 
-def test_every_request_is_one_line_with_what_it_cost(alice, lines):
+def test_each_request_is_logged_with_duration_and_queries(alice, lines):
     alice.get("/tasks?status=pending", headers={"X-Request-ID": "r-1"})
     line = lines()[-1]
     assert line["duration_ms"] > 0
@@ -58,14 +58,14 @@ def test_every_request_is_one_line_with_what_it_cost(alice, lines):
     }
 
 
-def test_a_line_names_the_route_and_not_what_was_searched_for(alice, lines):
+def test_line_has_the_route_and_no_query_string(alice, lines):
     task = alice.task()
     alice.get(f"/tasks/{task['id']}?q=secret")
     assert lines()[-1]["route"] == "/api/v1/tasks/<row_id:task_id>"
     assert "secret" not in json.dumps(lines())
 
 
-def test_a_request_without_a_route_or_a_user_is_logged_too(client, lines):
+def test_request_without_route_or_user_is_logged(client, lines):
     client.get("/no%0D%0Asuch\r\nthing")
     line = lines()[-1]
     assert (line["route"], line["user_id"], line["status"]) == (None, None, 404)
@@ -73,21 +73,21 @@ def test_a_request_without_a_route_or_a_user_is_logged_too(client, lines):
     assert "\r" not in line["message"]
 
 
-@pytest.mark.parametrize("form", [ForPeople, ForPrograms])
-def test_what_clients_say_starts_no_new_line(form, request_of):
-    request_of("r-7")
-    with written("test", form()) as stream:
-        logging.getLogger("test").warning("Said: %s", "one\r\nINFO forged")
+@pytest.mark.parametrize("formatter", [TextFormatter, JsonFormatter])
+def test_newlines_in_messages_are_escaped(formatter, set_request_id):
+    set_request_id("r-7")
+    with capture("test", formatter()) as stream:
+        logging.getLogger("test").warning("Input: %s", "one\r\nINFO forged")
     [line] = stream.getvalue().splitlines()
     assert "forged" in line
     assert "r-7" in line
 
 
-def test_a_crash_is_one_line_with_its_traceback_and_the_id_of_its_request(request_of):
-    request_of("r-8")
-    with written("test", ForPrograms()) as stream:
-        logging.getLogger("test").error("It failed.", exc_info=RuntimeError("inside"))
+def test_exception_is_one_line_with_traceback_and_request_id(set_request_id):
+    set_request_id("r-8")
+    with capture("test", JsonFormatter()) as stream:
+        logging.getLogger("test").error("Failed.", exc_info=RuntimeError("details"))
     [line] = stream.getvalue().splitlines()
-    told = json.loads(line)
-    assert told["request_id"] == "r-8"
-    assert "RuntimeError: inside" in told["exc_info"]
+    fields = json.loads(line)
+    assert fields["request_id"] == "r-8"
+    assert "RuntimeError: details" in fields["exc_info"]

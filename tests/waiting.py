@@ -1,16 +1,16 @@
-"""Waiting for what other threads and processes do."""
+"""Polling for the results of other threads and processes."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
-def wait_for(read: Callable[[], Found], seconds: float) -> Found:
-    """Return what is read, once it is anything. Raises AssertionError where it does not come."""
+def wait_for(read: Callable[[], T], seconds: float) -> T:
+    """Return the first true result of ``read``. Raises AssertionError on timeout."""
     deadline = time.monotonic() + seconds
-    while not (found := read()):
-        assert time.monotonic() < deadline, "it did not come"
+    while not (result := read()):
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
-    return found
+    return result

@@ -1,1 +1,1 @@
-"""Who did what, when and from where."""
+"""The audit log."""

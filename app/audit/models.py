@@ -1,4 +1,4 @@
-"""The table of events, which is only ever added to."""
+"""Model of the append-only audit log."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,11 +7,14 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, RowId, keyset
+from app.db.base import Model
+from app.db.ddl import attach_ddl
+from app.db.indexes import keyset_index
+from app.db.types import BigIntId
 
 
 class Event(StrEnum):
-    """What is recorded of an account."""
+    """The type of an audit event."""
 
     account_registered = "account_registered"
     account_changed = "account_changed"
@@ -42,16 +45,16 @@ class Event(StrEnum):
 
 
 class AuditEvent(Model):
-    """Something that was done to an account, or in its name; it outlives the account."""
+    """Something that was done to a user or by it; kept after the user is deleted."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
-        *keyset("audit_events", "user_id", "created_at"),
+        *keyset_index("audit_events", "user_id", "created_at"),
         Index("ix_audit_events_created_at", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
     event: Mapped[str] = mapped_column(String(30))
     user_id: Mapped[int | None] = mapped_column(BigInteger)
     actor_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -60,3 +63,32 @@ class AuditEvent(Model):
     user_agent: Mapped[str | None] = mapped_column(String(255))
     request_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime]
+
+
+# Recorded events never change; retention only deletes them.
+_table = AuditEvent.metadata.tables["audit_events"]
+attach_ddl(
+    _table,
+    "sqlite",
+    create=[
+        """
+        CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
+        BEGIN SELECT RAISE(ABORT, 'audit_events are not changed'); END
+        """
+    ],
+)
+attach_ddl(
+    _table,
+    "postgresql",
+    create=[
+        """
+        CREATE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'audit_events are not changed'; END $$
+        """,
+        """
+        CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
+        FOR EACH STATEMENT EXECUTE FUNCTION audit_events_stay()
+        """,
+    ],
+    drop=["DROP FUNCTION audit_events_stay()"],
+)

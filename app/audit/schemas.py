@@ -1,15 +1,15 @@
-"""What is told of an event."""
+"""Schemas of the audit log."""
 
 from marshmallow import fields
-from marshmallow_sqlalchemy import auto_field
 
+from app.api.fields import AwareDateTime, Enum
+from app.api.schemas import PageSchema, ResponseSchema
 from app.audit.models import AuditEvent, Event
-from app.http.fields import Instant, OneOf
-from app.http.output import OutputSchema, page_schema
+from app.extensions import ma
 
 
-class AuditEventSchema(OutputSchema):
-    """Something that was done to an account, or in its name."""
+class AuditEventSchema(ResponseSchema):
+    """Something that was done to a user, or by it."""
 
     class Meta:
         model = AuditEvent
@@ -25,16 +25,16 @@ class AuditEventSchema(OutputSchema):
             "created_at": "2026-11-21T09:00:00.000000Z",
         }
 
-    id = auto_field()
-    event = OneOf(Event)
-    user_id = auto_field()
-    actor_id = auto_field()
+    id = ma.auto_field()
+    event = Enum(Event)
+    user_id = ma.auto_field()
+    actor_id = ma.auto_field()
     details = fields.Dict()
-    ip_address = auto_field()
-    user_agent = auto_field()
-    request_id = auto_field()
-    created_at = Instant()
+    ip_address = ma.auto_field()
+    user_agent = ma.auto_field()
+    request_id = ma.auto_field()
+    created_at = AwareDateTime()
 
 
-AUDIT_EVENT = AuditEventSchema()
-AUDIT_PAGE = page_schema(AUDIT_EVENT)
+class AuditEventPageSchema(PageSchema):
+    data = fields.Nested(AuditEventSchema, many=True, required=True, attribute="rows")

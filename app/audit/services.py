@@ -1,4 +1,4 @@
-"""What is recorded, in the transaction of what it records, and read again."""
+"""The audit log: events are recorded in the transaction of what they report."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -6,18 +6,27 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert
 
-from app import clock, metrics
+from app import clock
 from app.audit.models import AuditEvent, Event
-from app.audit.schemas import AUDIT_EVENT
+from app.db.pagination import KeysetPaginator, Page
+from app.db.transactions import delete_expired
 from app.extensions import db
-from app.http.pages import Listing, Page
-from app.origin import origin
-from app.statements import Insertion
-from app.transactions import begin, delete_older
+from app.observability import metrics
+from app.request_context import request_context
 
-EVENTS = Listing(
+EVENTS = KeysetPaginator(
     name="audit",
-    schema=AUDIT_EVENT,
+    columns=(
+        AuditEvent.id,
+        AuditEvent.event,
+        AuditEvent.user_id,
+        AuditEvent.actor_id,
+        AuditEvent.details,
+        AuditEvent.ip_address,
+        AuditEvent.user_agent,
+        AuditEvent.request_id,
+        AuditEvent.created_at,
+    ),
     row_id=AuditEvent.id,
     scope=AuditEvent.user_id == bindparam("user_id"),
     sorts={"created_at": AuditEvent.created_at},
@@ -25,54 +34,53 @@ EVENTS = Listing(
 )
 
 
-RECORD = Insertion(AuditEvent)
-RECORD_ALL = insert(AuditEvent).execution_options(render_nulls=True)
-
-
 def record(event: Event, *, user_id: int | None, actor_id: int | None, **details: Any) -> None:
-    """Add an event of the account ``user_id`` to the transaction at hand, or begin one with it.
+    """Add an event about a user to the current transaction.
 
-    ``details`` hold no secret, no password and no address.
+    ``details`` must not contain secrets, passwords or email addresses.
     """
-    begin()
-    # One statement, whether or not there is an account: its time tells nothing of that.
-    RECORD.one({**_common(event, actor_id), "user_id": user_id, "details": details})
+    db.session.add(AuditEvent(user_id=user_id, details=details, **_common_values(event, actor_id)))
     metrics.EVENTS.labels(str(event)).inc()
 
 
+def record_own(event: Event, user_id: int | None, **details: Any) -> None:
+    """Add an event that a user caused, or someone who claims to be that user."""
+    record(event, user_id=user_id, actor_id=user_id, **details)
+
+
 def record_all(
-    event: Event, each: Iterable[tuple[int | None, dict[str, Any]]], *, actor_id: int | None
+    event: Event, users: Iterable[tuple[int | None, dict[str, Any]]], *, actor_id: int | None
 ) -> None:
-    """Add several events of one kind by one statement, each with its account and its details."""
-    common = _common(event, actor_id)
-    rows = [{**common, "user_id": user_id, "details": details} for user_id, details in each]
-    db.session.execute(RECORD_ALL, rows)
+    """Add several events of the same type by one statement, each with a user and its details."""
+    common = _common_values(event, actor_id)
+    rows = [{**common, "user_id": user_id, "details": details} for user_id, details in users]
+    db.session.execute(insert(AuditEvent).execution_options(render_nulls=True), rows)
     metrics.EVENTS.labels(str(event)).inc(len(rows))
 
 
-def _common(event: Event, actor_id: int | None) -> dict[str, Any]:
-    came_from = origin()
+def _common_values(event: Event, actor_id: int | None) -> dict[str, Any]:
+    context = request_context()
     return {
-        "event": str(event),
+        "event": event,
         "actor_id": actor_id,
-        "ip_address": came_from.ip_address,
-        "user_agent": came_from.user_agent,
-        "request_id": came_from.request_id,
+        "ip_address": context.ip_address,
+        "user_agent": context.user_agent,
+        "request_id": context.request_id,
         "created_at": clock.now(),
     }
 
 
 def list_events(user_id: int, *, limit: int, cursor: str | None) -> Page:
-    """Return the events of one account, the newest first; who may ask is the caller's to say."""
+    """Return a page of the events about a user, newest first; the caller checks permissions."""
     return EVENTS.page(
         values={"user_id": user_id},
         sort="-created_at",
         limit=limit,
         cursor=cursor,
-        bound_to=user_id,
+        context=user_id,
     )
 
 
 def purge(*, days: int) -> int:
-    """Delete the events that are older than so many days, and return how many they were."""
-    return delete_older(AuditEvent.created_at, clock.now() - timedelta(days=days))
+    """Delete the events that are older than ``days``, and return their number."""
+    return delete_expired(AuditEvent.created_at, clock.now() - timedelta(days=days))

@@ -1,10 +1,11 @@
-"""The tables of accounts and of the sessions that they open."""
+"""Models of users, sessions, tokens and second factors."""
 
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from sqlalchemy import (
     CheckConstraint,
@@ -19,21 +20,23 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, validates
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
-from app.database import Model, RowId, Word, code_point_text, keyset
+from app.db.base import Model
+from app.db.indexes import keyset_index
+from app.db.types import BigIntId, BinaryCollatedString, StringEnum
 
 
 class Role(StrEnum):
-    """What an account may do beyond what is its own."""
+    """The role of a user."""
 
     user = "user"
     admin = "admin"
 
 
 class Scope(StrEnum):
-    """What a personal access token may be used for; a session may do all of it."""
+    """A permission of a personal access token; a session has all of them."""
 
     tasks_read = "tasks:read"
     tasks_write = "tasks:write"
@@ -43,14 +46,16 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+TokenType = Literal["access", "refresh", "personal"]
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The account that a request acts for, through a session or a personal access token.
+    """The user that a request acts for, authenticated by a token of a session or a personal one.
 
-    A token has no ``session_id``, and may do what its ``scopes`` say. ``notified_on_create`` tells
-    that it wants a mail of each task that it creates, and has a proved address.
+    A personal access token has no ``session_id`` and only its own ``scopes``.
+    ``notified_on_create`` is true if the user wants an email for each task it creates and its
+    address is verified.
     """
 
     id: int
@@ -58,9 +63,9 @@ class Actor:
     time_zone: str
     session_id: str = ""
     fresh: bool = False
+    token_type: TokenType = "access"  # noqa: S105  # a type, not a secret
     scopes: frozenset[Scope] = ALL_SCOPES
     notified_on_create: bool = False
-    tasks_generation: int = 0
 
     @property
     def is_admin(self) -> bool:
@@ -68,7 +73,7 @@ class Actor:
 
 
 class User(Model):
-    """An account. Names and addresses are unique without regard to case, by their keys."""
+    """A user. The ``*_key`` columns make names and addresses unique without regard to case."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -76,18 +81,18 @@ class User(Model):
         UniqueConstraint("email_key"),
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index("ix_users_role", "role"),
-        *keyset("users", "created_at"),
+        *keyset_index("users", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
     username: Mapped[str] = mapped_column(String(80))
-    username_key: Mapped[str] = mapped_column(code_point_text(80))
+    username_key: Mapped[str] = mapped_column(BinaryCollatedString(80))
     email: Mapped[str] = mapped_column(String(254))
     email_key: Mapped[str] = mapped_column(String(762))
     email_verified: Mapped[bool]
     password_hash: Mapped[str] = mapped_column(String(255))
-    role: Mapped[str] = mapped_column(Word)
+    role: Mapped[str] = mapped_column(StringEnum)
     time_zone: Mapped[str] = mapped_column(String(64))
     notify_on_create: Mapped[bool] = mapped_column(server_default=false(), default=False)
     notify_when_due: Mapped[bool] = mapped_column(server_default=true(), default=True)
@@ -105,26 +110,40 @@ class User(Model):
         return cls.disabled_at.is_not(None)
 
     @validates("username")
-    def _keep_username_key(self, _: str, username: str) -> str:
+    def _set_username_key(self, _: str, username: str) -> str:
         self.username_key = identity_key(username)
         return username
 
     @validates("email")
-    def _keep_email_key(self, _: str, email: str) -> str:
+    def _set_email_key(self, _: str, email: str) -> str:
         self.email_key = identity_key(email)
         return email
 
 
 def identity_key(name: str) -> str:
-    """Return what a name or an address is compared by, however its characters were composed."""
+    """Return the normalized form by which usernames and email addresses are compared."""
     return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
-class Session(Model):
-    """What a login opens: its tokens name it, and die with its row.
+USER_COLUMNS = (
+    User.id,
+    User.username,
+    User.email,
+    User.email_verified,
+    User.role,
+    User.time_zone,
+    User.notify_on_create,
+    User.notify_when_due,
+    User.created_at,
+    User.updated_at,
+)
 
-    Of its refresh tokens it knows the one that is good, and the one that was spent for it; it was
-    refreshed last at ``refreshed_at``, and the time before that at ``refreshed_before``.
+
+class Session(Model):
+    """A session, which a login creates. Its tokens are revoked by deleting it.
+
+    ``refresh_id`` is the id of the valid refresh token, ``spent_id`` that of the one before it.
+    The last refresh was at ``refreshed_at``, the one before at ``refreshed_before``.
     """
 
     __tablename__ = "sessions"
@@ -135,7 +154,7 @@ class Session(Model):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
     refresh_id: Mapped[str] = mapped_column(String(32))
     spent_id: Mapped[str | None] = mapped_column(String(32))
     refreshed_at: Mapped[datetime]
@@ -146,15 +165,17 @@ class Session(Model):
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 
+    user: Mapped[User] = relationship(lazy="raise")
 
-def in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
-    """Return scopes once each, in the order of the enumeration."""
-    held = set(scopes)
-    return tuple(scope for scope in Scope if scope in held)
+
+def sort_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return scopes without duplicates, in the order of the enumeration."""
+    unique = set(scopes)
+    return tuple(scope for scope in Scope if scope in unique)
 
 
 class Scopes(TypeDecorator[tuple[Scope, ...]]):
-    """Scopes, stored as their words and returned in the order of the enumeration."""
+    """Scopes, stored as their values separated by spaces."""
 
     impl = String(255)
     cache_ok = True
@@ -163,21 +184,21 @@ class Scopes(TypeDecorator[tuple[Scope, ...]]):
         return None if value is None else " ".join(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Scope, ...]:
-        return in_order((value or "").split())
+        return sort_scopes((value or "").split())
 
 
 class PersonalToken(Model):
-    """An access token for scripts: of the token itself only its hash is kept."""
+    """A personal access token, stored as a hash."""
 
     __tablename__ = "personal_tokens"
     __table_args__ = (
         UniqueConstraint("token_hash"),
-        *keyset("personal_tokens", "user_id", "created_at"),
+        *keyset_index("personal_tokens", "user_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(100))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     scopes: Mapped[tuple[Scope, ...]] = mapped_column(Scopes)
@@ -185,46 +206,50 @@ class PersonalToken(Model):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
 
+    user: Mapped[User] = relationship(lazy="raise")
 
-class MailPurpose(StrEnum):
-    """What a mailed token is good for."""
+
+class EmailTokenPurpose(StrEnum):
+    """The purpose of an email token."""
 
     reset_password = "reset_password"  # noqa: S105  # a purpose, not a secret
     verify_email = "verify_email"
     change_email = "change_email"
 
 
-class MailedToken(Model):
-    """A token that was mailed to ``email``, for one use; of the token only its hash is kept."""
+class EmailToken(Model):
+    """A single-use token that is sent to ``email``, stored as a hash."""
 
-    __tablename__ = "mailed_tokens"
+    __tablename__ = "email_tokens"
     __table_args__ = (
         UniqueConstraint("token_hash"),
-        Index("ix_mailed_tokens_user_id_purpose", "user_id", "purpose"),
-        Index("ix_mailed_tokens_expires_at", "expires_at"),
+        Index("ix_email_tokens_user_id_purpose", "user_id", "purpose"),
+        Index("ix_email_tokens_expires_at", "expires_at"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
-    purpose: Mapped[str] = mapped_column(Word)
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
+    purpose: Mapped[str] = mapped_column(StringEnum)
     email: Mapped[str] = mapped_column(String(254))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 
+    user: Mapped[User] = relationship(lazy="raise")
+
 
 class SecondFactor(Model):
-    """The secret of an account's one-time passwords, encrypted; in force once it is confirmed.
+    """The TOTP secret of a user, encrypted; logins require it once it is confirmed.
 
-    ``last_step`` is the time step whose code was used last: no code works twice (RFC 6238, 5.2).
-    ``wrong_codes`` counts those since the last right one; too many lock it, ``locked_until`` then.
+    ``last_step`` is the time step of the code that was used last: no code is accepted twice (RFC
+    6238, 5.2). ``wrong_codes`` counts the wrong codes in a row; too many set ``locked_until``.
     """
 
     __tablename__ = "second_factors"
 
     user_id: Mapped[int] = mapped_column(
-        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+        BigIntId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     secret: Mapped[bytes] = mapped_column(LargeBinary(255))
     last_step: Mapped[int | None]
@@ -233,29 +258,16 @@ class SecondFactor(Model):
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
 
+    user: Mapped[User] = relationship(lazy="raise")
+
 
 class RecoveryCode(Model):
-    """The hash of a code that stands in for a second factor once."""
+    """A single-use recovery code of a second factor, stored as a hash."""
 
     __tablename__ = "recovery_codes"
 
     user_id: Mapped[int] = mapped_column(
-        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+        BigIntId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     created_at: Mapped[datetime]
-
-
-class TaskGeneration(Model):
-    """A number that each change of an account's tasks moves on, in the transaction that makes it.
-
-    The database's triggers keep it, so that nothing that writes can forget to; what was read at one
-    generation is good for as long as it is the account's.
-    """
-
-    __tablename__ = "task_generations"
-
-    user_id: Mapped[int] = mapped_column(
-        RowId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
-    generation: Mapped[int]

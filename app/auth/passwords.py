@@ -1,4 +1,4 @@
-"""Passwords: which are accepted, and how they are kept (NIST SP 800-63B, OWASP ASVS 5.0 V6)."""
+"""Password rules and hashing (NIST SP 800-63B, OWASP ASVS 5.0 V6)."""
 
 import unicodedata
 from functools import cache
@@ -7,60 +7,62 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from app.floor import floor
-
-LEAST, MOST = 8, 128
+MIN_LENGTH = 8
+MAX_LENGTH = 128
 
 # OWASP's first recommendation for Argon2id: 19 MiB, two passes, one lane.
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
-def normalise(password: str) -> str:
-    """Return the form of a password that is measured and hashed, however it was typed."""
+def normalize(password: str) -> str:
+    """Return the Unicode form (NFKC) of a password that is measured and hashed."""
     return unicodedata.normalize("NFKC", password)
 
 
-def weakness(password: str, *own: str) -> str | None:
-    """Tell why a normalised password can't be chosen, or None; ``own`` are its user's own words."""
-    if len(password) < LEAST:
-        return f"Shorter than {LEAST} characters."
-    if len(password) > MOST:
-        return f"Longer than {MOST} characters."
+def find_weakness(password: str, *personal: str) -> str | None:
+    """Return why a normalized password is rejected, or None.
+
+    ``personal`` are the user's name and address, which must not be the password.
+    """
+    if len(password) < MIN_LENGTH:
+        return f"Shorter than {MIN_LENGTH} characters."
+    if len(password) > MAX_LENGTH:
+        return f"Longer than {MAX_LENGTH} characters."
     folded = password.casefold()
-    if folded in {word.casefold() for word in own}:
+    if folded in {text.casefold() for text in personal}:
         return "Must not be your own name or address."
-    if folded in _common():
+    if folded in _common_passwords():
         return "Among the most common passwords."
     return None
 
 
 @cache
-def _common() -> frozenset[str]:
-    """The passwords of eight characters and more that are guessed first, case folded."""
+def _common_passwords() -> frozenset[str]:
+    """Return the most common passwords of at least 8 characters, case folded."""
     return frozenset(Path(__file__).with_name("common_passwords.txt").read_text().splitlines())
 
 
 def hash_password(password: str) -> str:
-    """Return the Argon2id hash of a normalised password, with its parameters and salt."""
-    with floor.left():
-        return hasher.hash(password)
+    """Return the Argon2id hash of a normalized password."""
+    return hasher.hash(password)
 
 
 @cache
-def _nobodys_hash() -> str:
-    return hash_password("no account has this password")
+def _dummy_hash() -> str:
+    return hash_password("no user has this password")
 
 
 def verify(password: str, password_hash: str | None) -> bool:
-    """Tell whether a normalised password is the hashed one; without a hash, as slowly no."""
-    kept = password_hash or _nobodys_hash()
+    """Return whether a normalized password matches a hash.
+
+    Without a hash the result is False, after the same time.
+    """
     try:
-        with floor.left():
-            return hasher.verify(kept, password) and bool(password_hash)
+        return hasher.verify(password_hash or _dummy_hash(), password) and bool(password_hash)
     except VerificationError:
         return False
 
 
-def outdated(password_hash: str) -> bool:
-    """Tell whether a hash was made with other parameters than today's."""
+def needs_rehash(password_hash: str) -> bool:
+    """Return whether a hash was made with other parameters than the current ones."""
     return hasher.check_needs_rehash(password_hash)

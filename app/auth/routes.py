@@ -1,33 +1,44 @@
-"""Accounts and sessions over HTTP."""
+"""Endpoints of registration, login, sessions, the own account and personal access tokens."""
 
+from dataclasses import asdict
 from typing import Any
 
-from flask import current_app
-
+from app.api.blueprint import Blueprint
+from app.api.rate_limits import rate_limit
+from app.api.responses import NO_STORE, location
+from app.api.schemas import PaginationSchema
 from app.audit import services as audit
-from app.audit.schemas import AUDIT_PAGE
-from app.auth import personal_tokens, services
-from app.auth.guard import requires_refresh_token, requires_session, requires_token
+from app.audit.schemas import AuditEventPageSchema
+from app.auth.attempts import count_attempt
+from app.auth.decorators import refresh_token_required, session_required, token_required
+from app.auth.jwt import AccessToken, Claims, TokenPair
 from app.auth.models import Actor, PersonalToken, Scope, User, identity_key
 from app.auth.schemas import (
-    ACCESS,
-    CHANGE_ACCOUNT,
-    CHANGE_PASSWORD,
-    CREATE_TOKEN,
-    LOGIN,
-    LOGIN_ANSWER,
-    NEW_TOKEN,
-    PAGE_QUERY,
-    PAIR,
-    PERSONAL_TOKEN,
-    PERSONAL_TOKEN_PAGE,
-    REAUTHENTICATE,
-    REGISTER,
-    SESSION_PAGE,
-    USER,
+    AccessTokenSchema,
+    CreateTokenSchema,
+    LoginResponseSchema,
+    LoginSchema,
+    NewTokenSchema,
+    PersonalTokenPageSchema,
+    PersonalTokenSchema,
+    ReauthenticateSchema,
+    RegisterSchema,
+    SessionPageSchema,
+    TokenPairSchema,
+    UpdateAccountSchema,
+    UpdatePasswordSchema,
+    UserSchema,
 )
-from app.auth.services import Login
-from app.auth.tokens import Claims, Pair
+from app.auth.services import (
+    account,
+    credentials,
+    login,
+    personal_tokens,
+    registration,
+    sessions,
+)
+from app.auth.services.login import Login
+from app.db.pagination import Page
 from app.errors import (
     AccountDisabled,
     Conflict,
@@ -36,176 +47,169 @@ from app.errors import (
     SecondFactorRequired,
     TokenReused,
 )
-from app.http import limits
-from app.http.answers import NO_STORE
-from app.http.blueprint import Blueprint
-from app.http.limits import Rule, limited
-from app.http.pages import Page
+from app.rate_limiter import RateLimit
 
-blueprint = Blueprint(
-    "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."
-)
+blp = Blueprint("auth", __name__, description="Registration, login and sessions.")
 
-Answer = tuple[Any, dict[str, str]]
+Response = tuple[Any, dict[str, str]]
 
 
-def login_answer(login: Login) -> Answer:
-    """Return what answers a login: the tokens, and whose they are."""
-    return {**PAIR.dump(login.pair), "user": login.user}, NO_STORE
+def login_response(result: Login) -> Response:
+    """Return the body and headers of a successful login."""
+    return {**asdict(result.tokens), "user": result.user}, NO_STORE
 
 
-@blueprint.post("/register")
-@limited(Rule.register)
-@blueprint.arguments(REGISTER)
-@blueprint.response(201, USER)
-def register(account: dict[str, Any]) -> Answer:
-    """Open an account."""
-    limits.count_account(Rule.register_account, "register", identity_key(account["email"]))
-    location = f"{current_app.config['PUBLIC_URL']}/api/v1/auth/me"
-    return services.register(**account), {"Location": location}
+@blp.post("/register")
+@blp.arguments(RegisterSchema)
+@blp.response(201, UserSchema)
+@rate_limit(RateLimit.register)
+def register(data: dict[str, Any]) -> Response:
+    """Register a user."""
+    count_attempt(RateLimit.register_account, "register", identity_key(data["email"]))
+    return registration.register(**data), location("auth.read_account")
 
 
-@blueprint.post("/login")
-@limited(Rule.login)
-@blueprint.refuses(InvalidCredentials, SecondFactorRequired, AccountDisabled)
-@blueprint.arguments(LOGIN)
-@blueprint.response(200, LOGIN_ANSWER)
-def log_in(credentials: dict[str, Any]) -> Answer:
-    """Open a session, for its tokens."""
-    return login_answer(services.log_in(**credentials))
+@blp.post("/login")
+@blp.alt_response(InvalidCredentials, SecondFactorRequired, AccountDisabled)
+@blp.arguments(LoginSchema)
+@blp.response(200, LoginResponseSchema)
+@rate_limit(RateLimit.login)
+def log_in(data: dict[str, Any]) -> Response:
+    """Log in: create a session and get its tokens."""
+    return login_response(login.log_in(**data))
 
 
-@blueprint.post("/refresh")
-@limited(Rule.refresh)
-@requires_refresh_token
-@blueprint.refuses(TokenReused)
-@blueprint.response(200, PAIR)
-def refresh(claims: Claims) -> tuple[Pair, dict[str, str]]:
-    """Spend a refresh token for a new pair of tokens."""
-    return services.refresh(claims), NO_STORE
+@blp.post("/refresh")
+@rate_limit(RateLimit.refresh)
+@refresh_token_required
+@blp.alt_response(TokenReused)
+@blp.response(200, TokenPairSchema)
+def refresh(claims: Claims) -> tuple[TokenPair, dict[str, str]]:
+    """Exchange a refresh token for a new pair of tokens."""
+    return sessions.refresh(claims), NO_STORE
 
 
-@blueprint.post("/reauthenticate")
-@requires_session()
-@blueprint.refuses(InvalidCredentials)
-@blueprint.arguments(REAUTHENTICATE)
-@blueprint.response(200, ACCESS)
-def reauthenticate(actor: Actor, proof: dict[str, str]) -> tuple[Pair, dict[str, str]]:
-    """Prove the password anew, for a fresh access token of the same session."""
-    return services.reauthenticate(actor, **proof), NO_STORE
+@blp.post("/reauthenticate")
+@session_required()
+@blp.alt_response(InvalidCredentials)
+@blp.arguments(ReauthenticateSchema)
+@blp.response(200, AccessTokenSchema)
+def reauthenticate(actor: Actor, data: dict[str, str]) -> tuple[AccessToken, dict[str, str]]:
+    """Verify the password again and get a fresh access token for the same session."""
+    return login.reauthenticate(actor, **data), NO_STORE
 
 
-@blueprint.post("/logout")
-@requires_session(types=("access", "refresh"))
-@blueprint.response(204)
+@blp.post("/logout")
+@session_required(types=("access", "refresh"))
+@blp.response(204)
 def log_out(actor: Actor) -> None:
-    """End the session; its tokens die at once."""
-    services.log_out(actor)
+    """Log out: end the current session and revoke its tokens."""
+    sessions.log_out(actor)
 
 
-@blueprint.get("/sessions")
-@requires_session()
-@blueprint.arguments(PAGE_QUERY, location="query")
-@blueprint.response(200, SESSION_PAGE)
+@blp.get("/sessions")
+@session_required()
+@blp.arguments(PaginationSchema, location="query")
+@blp.response(200, SessionPageSchema)
 def list_sessions(actor: Actor, query: dict[str, Any]) -> Page:
-    """List one's own sessions, the newest first."""
-    return services.list_sessions(actor, **query)
+    """List your sessions, newest first."""
+    return sessions.list_sessions(actor, **query)
 
 
-@blueprint.delete("/sessions")
-@requires_session()
-@blueprint.response(204)
+@blp.delete("/sessions")
+@session_required()
+@blp.response(204)
 def end_other_sessions(actor: Actor) -> None:
-    """End all of one's own sessions but the current one."""
-    services.end_other_sessions(actor)
+    """End all your sessions except the current one."""
+    sessions.end_other_sessions(actor)
 
 
-@blueprint.delete("/sessions/<token_id:session_id>")
-@requires_session()
-@blueprint.response(204)
+@blp.delete("/sessions/<token_id:session_id>")
+@session_required()
+@blp.response(204)
 def end_session(actor: Actor, session_id: str) -> None:
-    """End one of one's own sessions."""
-    services.end_session(actor, session_id)
+    """End one of your sessions."""
+    sessions.end_session(actor, session_id)
 
 
-@blueprint.get("/me")
-@requires_token(Scope.account_read)
-@blueprint.response(200, USER)
+@blp.get("/me")
+@token_required(Scope.account_read)
+@blp.response(200, UserSchema)
 def read_account(actor: Actor) -> User:
-    """Read one's own account."""
-    return services.get_account(actor)
+    """Get your account."""
+    return account.get_account(actor)
 
 
-@blueprint.patch("/me")
-@requires_session()
-@blueprint.refuses(FreshTokenRequired)
-@blueprint.arguments(CHANGE_ACCOUNT)
-@blueprint.response(200, USER)
-def change_account(actor: Actor, changes: dict[str, Any]) -> User:
-    """Change one's own name, time zone or, with a fresh token, address."""
-    return services.change_account(actor, changes)
+@blp.patch("/me")
+@session_required()
+@blp.alt_response(FreshTokenRequired)
+@blp.arguments(UpdateAccountSchema)
+@blp.response(200, UserSchema)
+def update_account(actor: Actor, changes: dict[str, Any]) -> User:
+    """Update your account; a new email address requires a fresh token."""
+    return account.update_account(actor, changes)
 
 
-@blueprint.delete("/me")
-@requires_session(fresh=True)
-@blueprint.refuses(Conflict)
-@blueprint.response(204)
+@blp.delete("/me")
+@session_required(fresh=True)
+@blp.alt_response(Conflict)
+@blp.response(204)
 def delete_account(actor: Actor) -> None:
-    """Delete one's own account and all that is its own."""
-    services.delete_account(actor)
+    """Delete your account with all its data."""
+    account.delete_account(actor)
 
 
-@blueprint.put("/password")
-@requires_session(fresh=True)
-@blueprint.refuses(InvalidCredentials)
-@blueprint.arguments(CHANGE_PASSWORD)
-@blueprint.response(204)
-def change_password(actor: Actor, change: dict[str, str]) -> None:
-    """Set a new password; every other session ends."""
-    services.change_password(actor, **change)
+@blp.put("/password")
+@session_required(fresh=True)
+@blp.alt_response(InvalidCredentials)
+@blp.arguments(UpdatePasswordSchema)
+@blp.response(204)
+def change_password(actor: Actor, data: dict[str, str]) -> None:
+    """Change your password; all other sessions end."""
+    credentials.change_password(actor, **data)
 
 
-@blueprint.get("/me/audit")
-@requires_session()
-@blueprint.arguments(PAGE_QUERY, location="query")
-@blueprint.response(200, AUDIT_PAGE)
+@blp.get("/me/audit")
+@session_required()
+@blp.arguments(PaginationSchema, location="query")
+@blp.response(200, AuditEventPageSchema)
 def list_own_events(actor: Actor, query: dict[str, Any]) -> Page:
-    """List what was done to one's own account and in its name, the newest first."""
+    """List the audit events of your account, newest first."""
     return audit.list_events(actor.id, **query)
 
 
-@blueprint.get("/tokens")
-@requires_session()
-@blueprint.arguments(PAGE_QUERY, location="query")
-@blueprint.response(200, PERSONAL_TOKEN_PAGE)
+@blp.get("/tokens")
+@session_required()
+@blp.arguments(PaginationSchema, location="query")
+@blp.response(200, PersonalTokenPageSchema)
 def list_personal_tokens(actor: Actor, query: dict[str, Any]) -> Page:
-    """List one's own personal access tokens, the newest first."""
+    """List your personal access tokens, newest first."""
     return personal_tokens.list_tokens(actor, **query)
 
 
-@blueprint.post("/tokens")
-@requires_session(fresh=True)
-@blueprint.arguments(CREATE_TOKEN)
-@blueprint.response(201, NEW_TOKEN)
-def create_personal_token(actor: Actor, asked: dict[str, Any]) -> Answer:
-    """Make a personal access token; its text is told this once."""
-    made = personal_tokens.create_token(actor, **asked)
-    location = f"{current_app.config['PUBLIC_URL']}/api/v1/auth/tokens/{made.held.id}"
-    body = {**PERSONAL_TOKEN.from_model(made.held), "token": made.token}
-    return body, NO_STORE | {"Location": location}
+@blp.post("/tokens")
+@session_required(fresh=True)
+@blp.arguments(CreateTokenSchema)
+@blp.response(201, NewTokenSchema)
+def create_personal_token(actor: Actor, data: dict[str, Any]) -> Response:
+    """Create a personal access token; only this response has its text."""
+    created = personal_tokens.create_token(actor, **data)
+    body = {**PersonalTokenSchema().dump(created.personal_token), "token": created.token}
+    headers = location("auth.read_personal_token", token_id=created.personal_token.id)
+    return body, NO_STORE | headers
 
 
-@blueprint.get("/tokens/<row_id:token_id>")
-@requires_session()
-@blueprint.response(200, PERSONAL_TOKEN)
+@blp.get("/tokens/<row_id:token_id>")
+@session_required()
+@blp.response(200, PersonalTokenSchema)
 def read_personal_token(actor: Actor, token_id: int) -> PersonalToken:
-    """Read one of one's own personal access tokens; its text is not told again."""
+    """Get one of your personal access tokens, without its text."""
     return personal_tokens.get_token(actor, token_id)
 
 
-@blueprint.delete("/tokens/<row_id:token_id>")
-@requires_session()
-@blueprint.response(204)
+@blp.delete("/tokens/<row_id:token_id>")
+@session_required()
+@blp.response(204)
 def delete_personal_token(actor: Actor, token_id: int) -> None:
-    """Delete one of one's own personal access tokens; it is refused at once."""
+    """Delete one of your personal access tokens; it is revoked at once."""
     personal_tokens.delete_token(actor, token_id)

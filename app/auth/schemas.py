@@ -1,74 +1,73 @@
-"""What clients say and are told of accounts and sessions."""
+"""Schemas of users, sessions and tokens."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import marshmallow
 from email_validator import EmailNotValidError, validate_email
-from flask_marshmallow import Schema
 from marshmallow import fields, validates_schema
 from marshmallow.validate import Length
-from marshmallow_sqlalchemy import auto_field
 
+from app.api.fields import AwareDateTime, Enum, StrictBoolean, String, TimeZone
+from app.api.schemas import PageSchema, ResponseSchema
 from app.auth.models import PersonalToken, Role, Scope, Session, User
-from app.auth.passwords import LEAST, MOST
-from app.http.fields import Instant, OneOf, Text, TimeZone, TrueOrFalse, Whole
-from app.http.output import OutputSchema, page_schema
+from app.auth.passwords import MAX_LENGTH, MIN_LENGTH
+from app.extensions import ma
 
 
-class EmailAddress(Text):
-    """An address that mail can be sent to, as far as its text can tell."""
+class EmailAddress(String):
+    """An email address, checked for its syntax and normalized."""
 
     default_error_messages = {"address": "Must be an email address."}
-    pattern_is_a_format = True
+    has_format = True
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"format": "email"} | kwargs.pop("metadata", {})
-        super().__init__(most=254, trim=True, metadata=metadata, **kwargs)
+        super().__init__(max_length=254, strip=True, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
             found = validate_email(text, check_deliverability=False, test_environment=True)
         except EmailNotValidError:
-            return self._unreadable(text)
+            return self._handle_invalid(text)
         return found.normalized
 
-    def _unreadable(self, text: str) -> str:
+    def _handle_invalid(self, text: str) -> str:
         raise self.make_error("address")
 
 
-class KnownEmailAddress(EmailAddress):
-    """What may be the address of an account: any text that is none belongs to nobody."""
+class EmailAddressFilter(EmailAddress):
+    """The email address of an existing user: invalid text is accepted, and matches no user."""
 
-    def _unreadable(self, text: str) -> str:
+    def _handle_invalid(self, text: str) -> str:
         return text
 
 
-def username(**kwargs: Any) -> Text:
-    """The name of an account."""
-    return Text(
-        least=3,
-        most=80,
-        trim=True,
+def username(**kwargs: Any) -> String:
+    """Return the field of a username."""
+    return String(
+        min_length=3,
+        max_length=80,
+        strip=True,
         pattern=r"[A-Za-z0-9_.-]+",
         pattern_name="letters, digits, dots, hyphens and underscores",
         **kwargs,
     )
 
 
-def password(*, documented_least: int = 1, **kwargs: Any) -> Text:
-    """A password as it is presented; what makes one good enough is the service's to say."""
-    metadata = {"format": "password", "minLength": documented_least}
-    return Text(least=1, most=MOST, load_only=True, metadata=metadata, **kwargs)
+def password(*, documented_min_length: int = 1, **kwargs: Any) -> String:
+    """Return the field of a current password, which need not satisfy today's rules."""
+    metadata = {"format": "password", "minLength": documented_min_length}
+    return String(min_length=1, max_length=MAX_LENGTH, load_only=True, metadata=metadata, **kwargs)
 
 
-def new_password() -> Text:
-    """A password to be; the document tells how long the service wants it."""
-    return password(documented_least=LEAST, required=True)
+def new_password() -> String:
+    """Return the field of a new password; the service checks the rules."""
+    return password(documented_min_length=MIN_LENGTH, required=True)
 
 
-class RegisterSchema(Schema):
+class RegisterSchema(ma.Schema):
     class Meta:
         example = {
             "username": "ada",
@@ -83,29 +82,29 @@ class RegisterSchema(Schema):
     time_zone = TimeZone(load_default="UTC")
 
 
-class LoginSchema(Schema):
+class LoginSchema(ma.Schema):
     class Meta:
         example = {"username": "ada", "password": "correct horse battery"}
         rule = {"minProperties": 2, "maxProperties": 2}
 
-    username = Text(least=1, most=80, trim=True)
-    email = KnownEmailAddress()
+    username = String(min_length=1, max_length=80, strip=True)
+    email = EmailAddressFilter()
     password = password(required=True)
 
     @validates_schema
-    def _names_one_account(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _require_one_identifier(self, data: Mapping[str, Any], **_: Any) -> None:
         if ("username" in data) == ("email" in data):
-            raise marshmallow.ValidationError("Needs either username or email.", "username")
+            raise marshmallow.ValidationError("Requires either username or email.", "username")
 
 
-class ReauthenticateSchema(Schema):
+class ReauthenticateSchema(ma.Schema):
     class Meta:
         example = {"password": "correct horse battery"}
 
     password = password(required=True)
 
 
-class ChangePasswordSchema(Schema):
+class UpdatePasswordSchema(ma.Schema):
     class Meta:
         example = {
             "current_password": "correct horse battery",
@@ -116,18 +115,18 @@ class ChangePasswordSchema(Schema):
     new_password = new_password()
 
 
-class ChangeAccountSchema(Schema):
+class UpdateAccountSchema(ma.Schema):
     class Meta:
         example = {"time_zone": "Asia/Tokyo"}
 
     username = username()
     email = EmailAddress()
     time_zone = TimeZone()
-    notify_on_create = TrueOrFalse()
-    notify_when_due = TrueOrFalse()
+    notify_on_create = StrictBoolean()
+    notify_when_due = StrictBoolean()
 
 
-class CreateTokenSchema(Schema):
+class CreateTokenSchema(ma.Schema):
     class Meta:
         example = {
             "name": "Backup script",
@@ -135,17 +134,12 @@ class CreateTokenSchema(Schema):
             "expires_at": "2027-11-21T00:00:00Z",
         }
 
-    name = Text(least=1, most=100, trim=True, required=True)
-    scopes = fields.List(OneOf(Scope), required=True, validate=Length(min=1, max=len(Scope)))
-    expires_at = Instant(load_default=None, allow_none=True)
+    name = String(min_length=1, max_length=100, strip=True, required=True)
+    scopes = fields.List(Enum(Scope), required=True, validate=Length(min=1, max=len(Scope)))
+    expires_at = AwareDateTime(load_default=None, allow_none=True)
 
 
-class PageQuery(Schema):
-    limit = Whole(least=1, most=200, load_default=50)
-    cursor = fields.String(load_default=None)
-
-
-class UserSchema(OutputSchema):
+class UserSchema(ResponseSchema):
     class Meta:
         model = User
         example = {
@@ -161,19 +155,19 @@ class UserSchema(OutputSchema):
             "updated_at": "2026-11-21T09:00:00.000000Z",
         }
 
-    id = auto_field()
-    username = auto_field()
-    email = auto_field()
-    email_verified = auto_field()
-    role = OneOf(Role)
-    time_zone = auto_field()
-    notify_on_create = auto_field()
-    notify_when_due = auto_field()
-    created_at = Instant()
-    updated_at = Instant()
+    id = ma.auto_field()
+    username = ma.auto_field()
+    email = ma.auto_field()
+    email_verified = ma.auto_field()
+    role = Enum(Role)
+    time_zone = ma.auto_field()
+    notify_on_create = ma.auto_field()
+    notify_when_due = ma.auto_field()
+    created_at = AwareDateTime()
+    updated_at = AwareDateTime()
 
 
-class SessionSchema(OutputSchema):
+class SessionSchema(ResponseSchema):
     class Meta:
         model = Session
         example = {
@@ -186,16 +180,20 @@ class SessionSchema(OutputSchema):
             "current": True,
         }
 
-    id = auto_field()
-    created_at = Instant()
-    last_used_at = Instant()
-    expires_at = Instant()
-    ip_address = auto_field()
-    user_agent = auto_field()
+    id = ma.auto_field()
+    created_at = AwareDateTime()
+    last_used_at = AwareDateTime()
+    expires_at = AwareDateTime()
+    ip_address = ma.auto_field()
+    user_agent = ma.auto_field()
     current = fields.Boolean()
 
 
-class PersonalTokenSchema(OutputSchema):
+class SessionPageSchema(PageSchema):
+    data = fields.Nested(SessionSchema, many=True, required=True, attribute="rows")
+
+
+class PersonalTokenSchema(ResponseSchema):
     class Meta:
         model = PersonalToken
         example = {
@@ -207,16 +205,20 @@ class PersonalTokenSchema(OutputSchema):
             "last_used_at": None,
         }
 
-    id = auto_field()
-    name = auto_field()
-    scopes = fields.List(OneOf(Scope))
-    created_at = Instant()
-    expires_at = Instant(allow_none=True)
-    last_used_at = Instant(allow_none=True)
+    id = ma.auto_field()
+    name = ma.auto_field()
+    scopes = fields.List(Enum(Scope))
+    created_at = AwareDateTime()
+    expires_at = AwareDateTime(allow_none=True)
+    last_used_at = AwareDateTime(allow_none=True)
+
+
+class PersonalTokenPageSchema(PageSchema):
+    data = fields.Nested(PersonalTokenSchema, many=True, required=True, attribute="rows")
 
 
 class NewTokenSchema(PersonalTokenSchema):
-    """A personal access token and its text, which is told this once."""
+    """A personal access token and its text, which only this response contains."""
 
     class Meta:
         model = PersonalToken
@@ -225,7 +227,7 @@ class NewTokenSchema(PersonalTokenSchema):
     token = fields.String()
 
 
-class AccessSchema(Schema):
+class AccessTokenSchema(ma.Schema):
     class Meta:
         example = {
             "access_token": "eyJhbGciOiJIUzI1NiJ9...",
@@ -238,7 +240,7 @@ class AccessSchema(Schema):
     expires_in = fields.Integer(required=True)
 
 
-class PairSchema(AccessSchema):
+class TokenPairSchema(AccessTokenSchema):
     class Meta:
         example = {
             "refresh_token": "eyJhbGciOiJIUzI1NiJ9...",
@@ -249,23 +251,5 @@ class PairSchema(AccessSchema):
     refresh_expires_in = fields.Integer(required=True)
 
 
-class LoginAnswerSchema(PairSchema):
+class LoginResponseSchema(TokenPairSchema):
     user = fields.Nested(UserSchema, required=True)
-
-
-REGISTER = RegisterSchema()
-LOGIN = LoginSchema()
-REAUTHENTICATE = ReauthenticateSchema()
-CHANGE_PASSWORD = ChangePasswordSchema()
-CHANGE_ACCOUNT = ChangeAccountSchema()
-PAGE_QUERY = PageQuery()
-USER = UserSchema()
-SESSION = SessionSchema()
-SESSION_PAGE = page_schema(SESSION)
-PERSONAL_TOKEN = PersonalTokenSchema()
-PERSONAL_TOKEN_PAGE = page_schema(PERSONAL_TOKEN)
-CREATE_TOKEN = CreateTokenSchema()
-NEW_TOKEN = NewTokenSchema()
-ACCESS = AccessSchema()
-PAIR = PairSchema()
-LOGIN_ANSWER = LoginAnswerSchema()

@@ -1,22 +1,22 @@
-"""``flask audit``: the record of who did what."""
+"""``flask audit``."""
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
 from app.audit import services
-from app.cli.refusals import Command
+from app.cli.errors import Command
 
 
 @click.group()
 def audit() -> None:
-    """Manage the record of who did what."""
+    """Manage the audit log."""
 
 
 @audit.command(cls=Command)
 @with_appcontext
 def purge() -> None:
-    """Delete the events that are older than AUDIT_DAYS."""
+    """Delete events older than AUDIT_DAYS."""
     days = current_app.config["AUDIT_DAYS"]
-    gone = services.purge(days=days)
-    click.echo(f"Deleted {gone} events older than {days} days.")
+    deleted = services.purge(days=days)
+    click.echo(f"Deleted {deleted} events older than {days} days.")

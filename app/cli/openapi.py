@@ -1,12 +1,12 @@
-"""``flask openapi``: the API's document, for whoever changes the API."""
+"""``flask openapi``."""
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from app.api.openapi import build
 from app.config import ROOT
-from app.http.openapi import build
-from app.site.document import to_yaml
+from app.docs_site.spec import to_yaml
 
 COMMITTED = ROOT / "docs" / "api.yaml"
 

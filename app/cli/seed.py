@@ -1,8 +1,8 @@
-"""``flask seed``: accounts and tasks to try things out with, and to measure by."""
+"""``flask seed``: random users and tasks for demonstrations and benchmarks."""
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -15,24 +15,13 @@ from sqlalchemy import func, insert, select
 from app import clock
 from app.auth import passwords
 from app.auth.models import Role, User, identity_key
-from app.cli.refusals import Command
+from app.cli.errors import Command
 from app.extensions import db
 from app.tasks import positions
-from app.tasks.models import Priority, Status, Task, if_ahead, task_values
+from app.tasks.models import Priority, Status, Task, build_task_values, future_or_none
 
-CHUNK = 2000
-NAMES = (
-    "ada",
-    "alan",
-    "barbara",
-    "edsger",
-    "frances",
-    "grace",
-    "ken",
-    "margaret",
-    "niklaus",
-    "radia",
-)
+BATCH_SIZE = 2000
+NAMES = ("ada", "alan", "barbara", "edsger", "frances", "grace", "ken", "niklaus", "radia")
 VERBS = (
     "Write",
     "Review",
@@ -70,34 +59,34 @@ ZONES = (None, None, "Europe/Zurich", "America/New_York", "Asia/Tokyo")
 @click.option("--users", "user_count", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--tasks", "task_count", type=click.IntRange(0), default=50, show_default=True,
-    help="Tasks of each account.",
+    help="Tasks per user.",
 )  # fmt: skip
-@click.option("--password", help="The accounts' password; made and shown when left out.")
+@click.option("--password", help="Password of the users; random if omitted.")
 @with_appcontext
 def seed(user_count: int, task_count: int, password: str | None) -> None:
-    """Add made-up accounts and tasks to a database that is not a production's."""
+    """Add random users and tasks. Not available in production."""
     if current_app.config["PRODUCTION"]:
-        raise click.ClickException("Production data is not made up: FLASK_CONFIG is production.")
+        raise click.ClickException("Not available in production (FLASK_CONFIG).")
     password = password or secrets.token_urlsafe(12)
-    if weakness := passwords.weakness(passwords.normalise(password)):
+    if weakness := passwords.find_weakness(passwords.normalize(password)):
         raise click.BadParameter(weakness, param_hint="--password")
-    owners = _add_users(user_count, password)
+    user_ids = _add_users(user_count, password)
     total = user_count * task_count
     with click.progressbar(length=total, label=f"Adding {total} tasks") as bar:
-        for owner_id in owners:
-            _add_tasks(owner_id, task_count, bar.update)
-    click.echo(f"Added {user_count} accounts with {task_count} tasks each.")
-    first = db.session.get_one(User, owners[0])
+        for user_id in user_ids:
+            _add_tasks(user_id, task_count, bar.update)
+    click.echo(f"Added {user_count} users with {task_count} tasks each.")
+    first = db.session.get_one(User, user_ids[0])
     click.echo(f"Log in as {first.username} with the password {password}")
 
 
 def _add_users(count: int, password: str) -> list[int]:
-    password_hash = passwords.hash_password(passwords.normalise(password))
-    taken = db.session.scalar(select(func.max(User.id))) or 0
+    password_hash = passwords.hash_password(passwords.normalize(password))
+    last_id = db.session.scalar(select(func.max(User.id))) or 0
     now = clock.now()
     rows = []
-    for number in range(taken + 1, taken + 1 + count):
-        # Made-up, and nobody's yet: the number alone may be part of somebody's name.
+    for number in range(last_id + 1, last_id + 1 + count):
+        # The random part avoids conflicts with existing names.
         name = f"{random.choice(NAMES)}.{number}.{secrets.token_hex(3)}"  # noqa: S311
         email = f"{name}@example.com"
         rows.append(
@@ -114,45 +103,45 @@ def _add_users(count: int, password: str) -> list[int]:
                 "updated_at": now,
             }
         )
-    made = db.session.scalars(insert(User).returning(User.id, sort_by_parameter_order=True), rows)
-    ids = list(made)
+    statement = insert(User).returning(User.id, sort_by_parameter_order=True)
+    ids = list(db.session.scalars(statement, rows))
     db.session.commit()
     return ids
 
 
-def _add_tasks(owner_id: int, count: int, added: Any) -> None:
-    tasks = _tasks(owner_id, count, clock.now())
-    while rows := list(islice(tasks, CHUNK)):
+def _add_tasks(user_id: int, count: int, report: Callable[[int], None]) -> None:
+    tasks = _tasks(user_id, count, clock.now())
+    while rows := list(islice(tasks, BATCH_SIZE)):
         db.session.execute(insert(Task), rows)
         db.session.commit()
-        added(len(rows))
+        report(len(rows))
 
 
-def _tasks(owner_id: int, count: int, now: datetime) -> Iterator[dict[str, Any]]:
-    """Yield the rows of ``count`` tasks that were made in the course of the last year."""
-    chance = random.Random(owner_id)  # noqa: S311  # made-up data, the same each time
+def _tasks(user_id: int, count: int, now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``count`` tasks, created over the last year."""
+    rng = random.Random(user_id)  # noqa: S311  # reproducible data, no secret
     position = None
     step = timedelta(days=365) / max(count, 1)
     for number in range(count):
         position = positions.after(position)
-        day, instant = _due(chance, now)
-        row = task_values(
+        due_date, due_at = _due(rng, now)
+        row = build_task_values(
             now - step * (count - number),
             owner_zone="UTC",
-            created_by=owner_id,
-            title=f"{chance.choice(VERBS)} {chance.choice(THINGS)}",
-            description=chance.choice(NOTES),
-            status=chance.choice(list(Status)).value,
-            priority=chance.choice(list(Priority)).name,
-            due_date=day,
-            due_at=instant,
-            time_zone=chance.choice(ZONES),
+            created_by=user_id,
+            title=f"{rng.choice(VERBS)} {rng.choice(THINGS)}",
+            description=rng.choice(NOTES),
+            status=rng.choice(list(Status)).value,
+            priority=rng.choice(list(Priority)).name,
+            due_date=due_date,
+            due_at=due_at,
+            time_zone=rng.choice(ZONES),
             position=position,
         )
-        # Nobody is reminded of what was due between then and now.
-        yield row | {"remind_at": if_ahead(row["remind_at"], now)}
+        # Due times in the past do not trigger a reminder.
+        yield row | {"remind_at": future_or_none(row["remind_at"], now)}
 
 
-def _due(chance: random.Random, now: datetime) -> tuple[Any, Any]:
-    due = (now + timedelta(hours=chance.randint(-2000, 2000))).replace(microsecond=0)
-    return chance.choice([(None, None), (due.date(), None), (None, due)])
+def _due(rng: random.Random, now: datetime) -> tuple[Any, Any]:
+    due = (now + timedelta(hours=rng.randint(-2000, 2000))).replace(microsecond=0)
+    return rng.choice([(None, None), (due.date(), None), (None, due)])

@@ -1,4 +1,4 @@
-"""``flask users``: accounts, for the operator of an installation."""
+"""``flask users``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,61 +8,60 @@ import click
 import marshmallow
 from flask.cli import with_appcontext
 
-from app.auth import services as accounts
+from app.api.parsing import flatten_errors
 from app.auth.models import Role, User
-from app.auth.schemas import REGISTER
-from app.cli.refusals import Command
-from app.errors import Conflict, Fault, NotFound, ValidationFailed
-from app.http.body import faults_of
-from app.http.output import Row
+from app.auth.schemas import RegisterSchema
+from app.auth.services import registration
+from app.cli.errors import Command
+from app.errors import Conflict, FieldError, NotFound, ValidationFailed
 from app.users import services
-from app.users.policy import OPERATOR
+from app.users.permissions import SYSTEM
 
-PAGE = 200
+PAGE_SIZE = 200
 
 
 @click.group()
 def users() -> None:
-    """Manage accounts. NAME is a username or an address."""
+    """Manage users. NAME is a username or an email address."""
 
 
 @users.command(cls=Command)
 @click.argument("username")
 @click.argument("email")
-@click.option("--admin", is_flag=True, help="Make the account an administrator's.")
-@click.password_option(help="Asked for when left out.")
+@click.option("--admin", is_flag=True, help="Make the user an administrator.")
+@click.password_option(help="Prompted for if omitted.")
 @with_appcontext
 def create(username: str, email: str, password: str, *, admin: bool) -> None:
-    """Open an account."""
-    said = {"username": username, "email": email, "password": password}
+    """Create a user."""
+    fields = {"username": username, "email": email, "password": password}
     role = Role.admin if admin else Role.user
-    with _sentences():
-        user = accounts.register(**REGISTER.load(said), role=role, by_operator=True)
+    with _report_errors():
+        user = registration.register(**RegisterSchema().load(fields), role=role, by_system=True)
     _show(user)
 
 
 @users.command(name="list", cls=Command)
-@click.option("--role", type=click.Choice([*Role]), help="Only those of one role.")
-@click.option("--disabled/--enabled", default=None, help="Only those that are, or are not.")
+@click.option("--role", type=click.Choice([*Role]), help="Only users with this role.")
+@click.option("--disabled/--enabled", default=None, help="Only disabled or enabled users.")
 @with_appcontext
 def list_(role: str | None, *, disabled: bool | None) -> None:
-    """List accounts, the oldest first."""
-    asked = {"role": role, "disabled": disabled}
-    filters = {name: value for name, value in asked.items() if value is not None}
-    found = False
-    for row in _walk(filters):
-        found = True
+    """List users, oldest first."""
+    options = {"role": role, "disabled": disabled}
+    filters = {name: value for name, value in options.items() if value is not None}
+    is_empty = True
+    for row in _list_all(filters):
+        is_empty = False
         state = "disabled" if row["disabled"] else "enabled"
         click.echo(f"{row['id']}\t{row['username']}\t{row['email']}\t{row['role']}\t{state}")
-    if not found and not filters:
-        click.echo("There is no account yet: flask users create NAME EMAIL", err=True)
+    if is_empty and not filters:
+        click.echo("There are no users. Create one: flask users create NAME EMAIL", err=True)
 
 
 @users.command(cls=Command)
 @click.argument("name")
 @with_appcontext
 def promote(name: str) -> None:
-    """Make an account an administrator's."""
+    """Make a user an administrator."""
     _change(name, {"role": Role.admin})
 
 
@@ -70,7 +69,7 @@ def promote(name: str) -> None:
 @click.argument("name")
 @with_appcontext
 def demote(name: str) -> None:
-    """Make an administrator's account a user's."""
+    """Make an administrator a user."""
     _change(name, {"role": Role.user})
 
 
@@ -78,7 +77,7 @@ def demote(name: str) -> None:
 @click.argument("name")
 @with_appcontext
 def disable(name: str) -> None:
-    """Refuse an account, with all of its tokens, until it is enabled again."""
+    """Block a user and its tokens."""
     _change(name, {"disabled": True})
 
 
@@ -86,45 +85,45 @@ def disable(name: str) -> None:
 @click.argument("name")
 @with_appcontext
 def enable(name: str) -> None:
-    """Take a disabled account again, with all of its tokens."""
+    """Unblock a disabled user and its tokens."""
     _change(name, {"disabled": False})
 
 
 @users.command(cls=Command)
 @click.argument("name")
-@click.password_option(help="The new one; asked for when left out.")
+@click.password_option(help="The new password; prompted for if omitted.")
 @with_appcontext
 def reset(name: str, password: str) -> None:
-    """Set a new password, and end all sessions and personal tokens of an account."""
-    with _sentences():
-        user = services.find_user(OPERATOR, name)
-        services.reset_password(OPERATOR, user.id, new_password=password)
+    """Set a new password; ends all sessions and deletes all personal tokens."""
+    with _report_errors():
+        user = services.find_user(SYSTEM, name)
+        services.reset_password(SYSTEM, user.id, new_password=password)
     _show(user)
 
 
 @users.command(cls=Command)
 @click.argument("name")
-@click.confirmation_option(prompt="Delete the account and all that is its own?")
+@click.confirmation_option(prompt="Delete the user and all of its data?")
 @with_appcontext
 def delete(name: str) -> None:
-    """Delete an account and all that is its own."""
-    with _sentences():
-        user_id = services.find_user(OPERATOR, name).id
-        services.delete_user(OPERATOR, user_id)
-    click.echo(f"Account {user_id} is deleted.")
+    """Delete a user and all of its data."""
+    with _report_errors():
+        user_id = services.find_user(SYSTEM, name).id
+        services.delete_user(SYSTEM, user_id)
+    click.echo(f"Deleted user {user_id}.")
 
 
 def _change(name: str, changes: Mapping[str, Any]) -> None:
-    with _sentences():
-        user = services.find_user(OPERATOR, name)
-        _show(services.change_user(OPERATOR, user.id, changes))
+    with _report_errors():
+        user = services.find_user(SYSTEM, name)
+        _show(services.update_user(SYSTEM, user.id, changes))
 
 
-def _walk(filters: Mapping[str, Any]) -> Iterator[Row]:
+def _list_all(filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     cursor = None
     while True:
         page = services.list_users(
-            OPERATOR, filters=filters, sort="created_at", limit=PAGE, cursor=cursor
+            SYSTEM, filters=filters, sort="created_at", limit=PAGE_SIZE, cursor=cursor
         )
         yield from page.rows
         if (cursor := page.next_cursor) is None:
@@ -133,23 +132,23 @@ def _walk(filters: Mapping[str, Any]) -> Iterator[Row]:
 
 def _show(user: User) -> None:
     state = ", disabled" if user.disabled else ""
-    click.echo(f"Account {user.id}: {user.username}, {user.role}{state}.")
+    click.echo(f"User {user.id}: {user.username}, {user.role}{state}.")
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Tell of refusals in words. Raises click.ClickException."""
+def _report_errors() -> Iterator[None]:
+    """Turn errors of schemas and services into messages."""
     try:
         yield
     except marshmallow.ValidationError as error:
-        raise click.ClickException(_told(list(faults_of(error.messages)))) from None
+        raise click.ClickException(_format_errors(list(flatten_errors(error.messages)))) from None
     except ValidationFailed as error:
-        raise click.ClickException(_told(error.faults)) from None
+        raise click.ClickException(_format_errors(error.errors)) from None
     except NotFound:
-        raise click.ClickException("There is no such account: flask users list") from None
+        raise click.ClickException("The user was not found. List users: flask users list") from None
     except Conflict as error:
         raise click.ClickException(error.detail) from None
 
 
-def _told(faults: Sequence[Fault]) -> str:
-    return "\n".join(f"{fault['pointer'].lstrip('/')}: {fault['detail']}" for fault in faults)
+def _format_errors(errors: Sequence[FieldError]) -> str:
+    return "\n".join(f"{error['pointer'].lstrip('/')}: {error['detail']}" for error in errors)

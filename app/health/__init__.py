@@ -1,1 +1,1 @@
-"""Whether the service lives, is ready, and how it fares."""
+"""Liveness and readiness."""

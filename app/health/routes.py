@@ -1,40 +1,43 @@
-"""Health over HTTP: for whoever starts, stops and watches the service; all of it is public."""
+"""Public health endpoints for load balancers and service managers."""
 
 from typing import Any
 
 from flask import current_app
 
+from app.api.blueprint import Blueprint
+from app.api.responses import NO_STORE
 from app.errors import Unavailable
+from app.extensions import limiter
 from app.health import services
-from app.health.schemas import LIVENESS, PONG, READINESS
-from app.http.answers import NO_STORE
-from app.http.blueprint import Blueprint
-from app.outbox.celery import carrier
+from app.health.schemas import LivenessSchema, PongSchema, ReadinessSchema
+from app.outbox.celery import celery_app
 
-blueprint = Blueprint("health", __name__, description="Whether the service lives and is ready.")
+blp = Blueprint("health", __name__, description="Liveness and readiness.")
 
-Answer = tuple[dict[str, Any], dict[str, str]]
+ResponseBody = tuple[dict[str, Any], dict[str, str]]
 
 
-@blueprint.get("/ping")
-@blueprint.response(200, PONG)
-def ping() -> Answer:
-    """Answer, whatever else is wrong."""
+@blp.get("/ping")
+@blp.response(200, PongSchema)
+def ping() -> ResponseBody:
+    """Check that the server responds."""
     return {"message": "pong"}, NO_STORE
 
 
-@blueprint.get("/health/live")
-@blueprint.response(200, LIVENESS)
-def read_liveness() -> Answer:
-    """Tell that the process answers; where it doesn't, start it anew."""
+@blp.get("/health/live")
+@blp.response(200, LivenessSchema)
+@limiter.exempt
+def read_liveness() -> ResponseBody:
+    """Check that the process is alive; restart it if it does not respond."""
     return {"status": services.OK}, NO_STORE
 
 
-@blueprint.get("/health/ready")
-@blueprint.response(200, READINESS)
-def read_readiness() -> Answer:
-    """Tell whether the service can do its work; 503 names the parts that fail."""
-    parts = services.readiness(current_app.config["REDIS_URL"], carrier())
+@blp.get("/health/ready")
+@blp.response(200, ReadinessSchema)
+@limiter.exempt
+def read_readiness() -> ResponseBody:
+    """Check the dependencies of the service; 503 lists the failing ones."""
+    parts = services.check_readiness(current_app.config["REDIS_URL"], celery_app())
     if not services.is_ready(parts):
         raise Unavailable(parts)
     return {"status": services.OK, "parts": parts}, NO_STORE

@@ -1,17 +1,18 @@
-"""What is told of the service's health."""
+"""Schemas of the health endpoints."""
 
-from flask_marshmallow import Schema
 from marshmallow import fields
 
+from app.extensions import ma
 
-class PongSchema(Schema):
+
+class PongSchema(ma.Schema):
     class Meta:
         example = {"message": "pong"}
 
     message = fields.String(required=True)
 
 
-class LivenessSchema(Schema):
+class LivenessSchema(ma.Schema):
     class Meta:
         example = {"status": "ok"}
 
@@ -19,14 +20,9 @@ class LivenessSchema(Schema):
 
 
 class ReadinessSchema(LivenessSchema):
-    """Whether the service can do its work, and each part that it needs for it."""
+    """The state of the service and of each dependency."""
 
     class Meta:
-        example = {"parts": {"database": "ok", "migrations": "ok"}}
+        example = {"parts": {"database": "ok", "migrations": "ok", "outbox": "ok"}}
 
     parts = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-
-
-PONG = PongSchema()
-LIVENESS = LivenessSchema()
-READINESS = ReadinessSchema()

@@ -1,10 +1,9 @@
-"""What readiness is made of: each part is asked, and says what is wrong with it."""
+"""Health checks of the service's dependencies."""
 
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 
 from alembic.script import ScriptDirectory
 from celery import Celery
@@ -14,113 +13,120 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import clock
-from app.database import Instant
+from app.config import ROOT
+from app.db.types import UTCDateTime
 from app.extensions import db
-from app.outbox.broker import Broker, BrokerAway
+from app.outbox.broker import Broker, BrokerUnavailable
+from app.outbox.services import has_overdue_messages
 
-MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 OK, FAILING = "ok", "failing"
-PATIENCE_SECONDS = 2
-DRIFT = timedelta(seconds=2)
+REDIS_TIMEOUT_SECONDS = 2
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=2)
+MAX_OUTBOX_DELAY = timedelta(minutes=1)
 log = logging.getLogger(__name__)
 
 
-def readiness(redis_url: str | None, celery: Celery | None = None) -> dict[str, str]:
-    """Ask every part that this installation has, and return what each says: ok or failing."""
-    parts: dict[str, Callable[[], None]] = {
-        "database": _ask_database,
-        "migrations": _compare_migrations,
+class CheckFailed(Exception):
+    """A health check failed."""
+
+
+def check_readiness(redis_url: str | None, celery: Celery | None = None) -> dict[str, str]:
+    """Check each dependency of this installation; return their states by name."""
+    checks: dict[str, Callable[[], None]] = {
+        "database": _check_database,
+        "migrations": _check_migrations,
+        "outbox": _check_outbox,
     }
     if redis_url:
-        parts["redis"] = lambda: _ask_redis(redis_url)
+        checks["redis"] = lambda: _check_redis(redis_url)
     if celery:
-        parts["broker"] = lambda: _ask_broker(celery)
-    return {name: _say(name, ask) for name, ask in parts.items()}
+        checks["broker"] = lambda: _check_broker(celery)
+    return {name: _run(name, check) for name, check in checks.items()}
 
 
 def is_ready(parts: Mapping[str, str]) -> bool:
     return all(state == OK for state in parts.values())
 
 
-def clock_state() -> str:
-    """Tell whether our clock and the database's agree: tokens and pages go by the time."""
-    return _say("clock", _compare_clocks)
+def check_clock() -> str:
+    """Check that the clocks of this machine and of the database agree."""
+    return _run("clock", _check_clock)
 
 
-def worker_state(celery: Celery) -> str:
-    """Tell whether any worker answers."""
-    return _say("worker", lambda: _ask_workers(celery))
+def check_workers(celery: Celery) -> str:
+    """Check that at least one Celery worker responds."""
+    return _run("worker", lambda: _check_workers(celery))
 
 
-def head() -> str | None:
-    """The revision that the code needs the database to be at."""
+def head_revision() -> str | None:
+    """Return the latest migration of this release."""
     return _scripts().get_current_head()
 
 
-def revision() -> str | None:
-    """The revision that the database is at."""
-    found: str | None = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+def current_revision() -> str | None:
+    """Return the migration that the database is at."""
+    revision: str | None = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
-def _say(name: str, ask: Callable[[], None]) -> str:
+def _run(name: str, check: Callable[[], None]) -> str:
     try:
-        ask()
-    except (SQLAlchemyError, RedisError, BrokerAway, OSError, RuntimeError) as error:
-        log.warning("Not ready: %s: %s", name, type(error).__name__)
+        check()
+    except (SQLAlchemyError, RedisError, BrokerUnavailable, OSError, CheckFailed) as error:
+        log.warning("Health check failed: %s: %s", name, type(error).__name__)
         return FAILING
     return OK
 
 
-def _ask_database() -> None:
+def _check_database() -> None:
     db.session.execute(text("SELECT 1"))
 
 
-def _compare_migrations() -> None:
-    """Raise RuntimeError where the database lacks what the code needs.
-
-    A revision that we don't know is a newer version's: ours goes on while that one takes over.
-    """
-    found = revision()
-    if found is None or (found in _revisions() and found != head()):
-        raise RuntimeError
+def _check_migrations() -> None:
+    """Accept unknown revisions, so that this release works while a newer one is deployed."""
+    revision = current_revision()
+    if revision is None or (revision in _revisions() and revision != head_revision()):
+        raise CheckFailed
 
 
-def _compare_clocks() -> None:
-    """Raise RuntimeError unless the database's clock is within a second or two of ours."""
-    told = db.session.scalar(select(func.current_timestamp(type_=Instant())))
-    if told is None or abs(clock.now() - told) > DRIFT:
-        raise RuntimeError
+def _check_outbox() -> None:
+    if has_overdue_messages(MAX_OUTBOX_DELAY):
+        raise CheckFailed
 
 
-def _ask_redis(url: str) -> None:
+def _check_clock() -> None:
+    database_time = db.session.scalar(select(func.current_timestamp(type_=UTCDateTime())))
+    if database_time is None or abs(clock.now() - database_time) > MAX_CLOCK_DIFFERENCE:
+        raise CheckFailed
+
+
+def _check_redis(url: str) -> None:
     with Redis.from_url(
-        url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
+        url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
     ) as redis:
         redis.ping()
 
 
-def _ask_broker(celery: Celery) -> None:
+def _check_broker(celery: Celery) -> None:
     broker = Broker(celery)
     try:
-        broker.waiting()
+        broker.count_waiting()
     finally:
         broker.close()
 
 
-def _ask_workers(celery: Celery) -> None:
-    """Raise RuntimeError where no worker answers in time."""
+def _check_workers(celery: Celery) -> None:
     broker = Broker(celery)
     try:
-        if broker.workers() == 0:
-            raise RuntimeError
+        if broker.count_workers() == 0:
+            raise CheckFailed
     finally:
         broker.close()
 
 
 @cache
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
+    return ScriptDirectory(str(ROOT / "migrations"))
 
 
 @cache

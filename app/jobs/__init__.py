@@ -1,1 +1,1 @@
-"""Jobs that users ask for: exports and imports, and how they are going."""
+"""Jobs: exports and imports of tasks that run in the background."""

@@ -1,56 +1,58 @@
-"""Exports: all of an account's tasks, written page by page into pieces of a file.
+"""Exports: all tasks of a user, written to a file page by page.
 
-Tasks come in the order of their creation, which no change moves them in; so each that was there
-throughout is written once.
+Tasks are sorted by creation, which no update changes, so each one that exists throughout is
+written exactly once.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from app.auth.models import Actor, Role
-from app.http.output import Row
 from app.jobs import files
 from app.jobs.formats import WRITERS
-from app.jobs.models import File, State
-from app.jobs.progress import finish, note, step
-from app.tasks import policy
+from app.jobs.models import JobFile
+from app.jobs.progress import checkpoint, finish, update_progress
+from app.tasks import permissions
 from app.tasks.listing import TASKS
+from app.tasks.schemas import TaskSchema
 from app.tasks.services import count_tasks
 
-# How many tasks are in memory at once.
-CHUNK = 500
+# Tasks in memory at once.
+BATCH_SIZE = 500
+TASK_SCHEMA = TaskSchema()
 
 
-def run(job_id: int, owner_id: int, name: str) -> None:
-    """Write the file from its beginning, whatever an earlier attempt left, and finish the job."""
-    with step():
-        files.remove(job_id, File.result)
-        note(job_id, state=State.running, done=0, total=count_tasks(owner_id))
+def run(job_id: int, user_id: int, name: str) -> None:
+    """Write the file from the start and finish the job."""
+    with checkpoint():
+        files.remove(job_id, JobFile.result)
+        update_progress(job_id, done=0, total=count_tasks(user_id))
     writer = WRITERS[name]()
-    held, done, pieces = bytearray(writer.begin), 0, 0
-    for tasks in _pages(owner_id):
+    buffer, processed, pieces = bytearray(writer.header), 0, 0
+    for tasks in _pages(user_id):
         for task in tasks:
-            held += writer.between if done else b""
-            held += writer.write(task)
-            done += 1
-        if len(held) >= files.SIZE:
-            with step():
-                files.add(job_id, File.result, pieces, bytes(held))
-                note(job_id, done=done)
-            held, pieces = bytearray(), pieces + 1
-    held += writer.end
-    with step():
-        files.add(job_id, File.result, pieces, bytes(held))
-        note(job_id, done=done, total=done)
+            buffer += writer.separator if processed else b""
+            buffer += writer.write(task)
+            processed += 1
+        if len(buffer) >= files.PIECE_SIZE:
+            with checkpoint():
+                files.add_piece(job_id, JobFile.result, pieces, bytes(buffer))
+                update_progress(job_id, done=processed)
+            buffer, pieces = bytearray(), pieces + 1
+    buffer += writer.footer
+    with checkpoint():
+        files.add_piece(job_id, JobFile.result, pieces, bytes(buffer))
+        update_progress(job_id, done=processed, total=processed)
         finish(job_id)
 
 
-def _pages(owner_id: int) -> Iterator[list[Row]]:
-    values = policy.listed_for(Actor(owner_id, Role.user, "UTC"), None)
+def _pages(user_id: int) -> Iterator[list[dict[str, Any]]]:
+    values = permissions.can_list_params(Actor(user_id, Role.user, "UTC"), None)
     cursor = None
     while True:
         page = TASKS.page(
-            values=values, sort="created_at", limit=CHUNK, cursor=cursor, bound_to="export"
+            values=values, sort="created_at", limit=BATCH_SIZE, cursor=cursor, context="export"
         )
-        yield list(page.rows)
+        yield TASK_SCHEMA.dump(page.rows, many=True)
         if (cursor := page.next_cursor) is None:
             return

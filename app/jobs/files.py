@@ -1,101 +1,101 @@
-"""Files as rows: cut into pieces, written and read one piece at a time, by any process.
+"""Files of jobs, stored in the database so that every process can read them.
 
-The number of a piece says where it stands; numbers may be left out.
+A file is a sequence of pieces ordered by number; numbers may have gaps.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import IO, Any
 
-from sqlalchemy import Engine, bindparam, delete, func, insert, select
+from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select
 
 from app.extensions import db
-from app.jobs.models import File, FilePiece
+from app.jobs.models import FilePiece, JobFile
 
-SIZE = 256 * 1024
+PIECE_SIZE = 256 * 1024
 
 _of_file = (FilePiece.job_id == bindparam("job_id"), FilePiece.file == bindparam("of_file"))
-_following = (
+NEXT_PIECE = (
     select(FilePiece.number, FilePiece.data)
     .where(*_of_file, FilePiece.number > bindparam("after"))
     .order_by(FilePiece.number)
     .limit(1)
 )
-_length = select(func.coalesce(func.sum(func.length(FilePiece.data)), 0)).where(*_of_file)
-_remove = delete(FilePiece).where(*_of_file)
+LENGTH = select(func.coalesce(func.sum(func.length(FilePiece.data)), 0)).where(*_of_file)
+DELETE = delete(FilePiece).where(*_of_file)
+
+Fetch = Callable[[Mapping[str, Any]], Row[int, bytes] | None]
 
 
-def add(job_id: int, file: File, number: int, data: bytes) -> None:
-    """Add a piece to the transaction at hand."""
+def add_piece(job_id: int, file: JobFile, number: int, data: bytes) -> None:
+    """Add a piece to a file."""
     piece = {"job_id": job_id, "file": file, "number": number, "data": data}
     db.session.execute(insert(FilePiece), [piece])
 
 
-def store(job_id: int, file: File, content: IO[bytes]) -> None:
-    """Add a whole file to the transaction at hand, piece by piece."""
-    number = 0
-    while data := content.read(SIZE):
-        add(job_id, file, number, data)
-        number += 1
+def store(job_id: int, file: JobFile, content: IO[bytes]) -> None:
+    """Store a whole file, piece by piece."""
+    for number, data in enumerate(iter(partial(content.read, PIECE_SIZE), b"")):
+        add_piece(job_id, file, number, data)
 
 
-def remove(job_id: int, file: File) -> None:
-    """Remove a file, if there is any of it, in the transaction at hand."""
-    db.session.connection().execute(_remove, _named(job_id, file))
+def remove(job_id: int, file: JobFile) -> None:
+    """Delete a file, if it exists."""
+    db.session.connection().execute(DELETE, _params(job_id, file))
 
 
-def length(job_id: int, file: File) -> int:
-    """Return how long a file is, without reading it."""
-    found: int = db.session.scalar(_length, _named(job_id, file)) or 0
-    return found
+def length(job_id: int, file: JobFile) -> int:
+    """Return the length of a file in bytes, without reading it."""
+    return db.session.scalar(LENGTH, _params(job_id, file)) or 0
 
 
-def open_file(job_id: int, file: File) -> IO[bytes]:
-    """Open a file for reading, piece by piece, within the session at hand."""
-    return io.BufferedReader(_Pieces(job_id, file), SIZE)
+def open_file(job_id: int, file: JobFile) -> IO[bytes]:
+    """Open a file for reading in the current session."""
+    pieces = _pieces(
+        lambda params: db.session.execute(NEXT_PIECE, params).first(), _params(job_id, file)
+    )
+    return io.BufferedReader(_PieceReader(pieces), PIECE_SIZE)
 
 
-def send(job_id: int, file: File) -> Iterator[bytes]:
-    """Yield a file; no connection is held while whoever takes it takes its time."""
+def stream(job_id: int, file: JobFile) -> Iterator[bytes]:
+    """Yield a file; no connection is in use while a slow client receives a piece."""
+    # The response is sent outside of the application context.
     engine: Engine = db.engine
-    return _sent(engine, _named(job_id, file))
 
-
-def _sent(engine: Engine, named: Mapping[str, Any]) -> Iterator[bytes]:
-    number = -1
-    while True:
+    def fetch(params: Mapping[str, Any]) -> Row[int, bytes] | None:
         with engine.connect() as connection:
-            piece = connection.execute(_following, {**named, "after": number}).first()
-        if piece is None:
-            return
+            return connection.execute(NEXT_PIECE, params).first()
+
+    return _pieces(fetch, _params(job_id, file))
+
+
+def _pieces(fetch: Fetch, params: Mapping[str, Any]) -> Iterator[bytes]:
+    number = -1
+    while (piece := fetch({**params, "after": number})) is not None:
         number = piece.number
         yield piece.data
 
 
-def _named(job_id: int, file: File) -> dict[str, Any]:
+def _params(job_id: int, file: JobFile) -> dict[str, Any]:
     return {"job_id": job_id, "of_file": file}
 
 
-class _Pieces(io.RawIOBase):
-    """The pieces of a file, of which one is held."""
+class _PieceReader(io.RawIOBase):
+    """A raw stream over pieces, which holds one at a time."""
 
-    def __init__(self, job_id: int, file: File) -> None:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
-        self._named = _named(job_id, file)
-        self._number = -1
-        self._held = memoryview(b"")
+        self._pieces = pieces
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any) -> int:
-        if not self._held:
-            given = {**self._named, "after": self._number}
-            piece = db.session.execute(_following, given).first()
-            if piece is None:
-                return 0
-            self._number, self._held = piece.number, memoryview(piece.data)
-        count = min(len(target), len(self._held))
-        target[:count] = self._held[:count]
-        self._held = self._held[count:]
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
         return count

@@ -1,31 +1,26 @@
-"""The tables of jobs that users ask for, and of the files that these take and give."""
+"""Models of jobs and their files."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-)
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, RowId, Word, keyset
+from app.db.base import Model
+from app.db.indexes import keyset_index
+from app.db.types import BigIntId, StringEnum
 
 
-class Kind(StrEnum):
-    """What a user may have done in the background."""
+class JobKind(StrEnum):
+    """The direction of a job."""
 
     export = "export"
     import_ = "import"
 
 
-class Format(StrEnum):
-    """What a file of tasks is written in."""
+class FileFormat(StrEnum):
+    """The format of a file of tasks."""
 
     json = "json"
     csv = "csv"
@@ -33,8 +28,8 @@ class Format(StrEnum):
     todoist = "todoist"
 
 
-class State(StrEnum):
-    """How far a job is."""
+class JobState(StrEnum):
+    """The state of a job."""
 
     queued = "queued"
     running = "running"
@@ -43,17 +38,18 @@ class State(StrEnum):
     retrying = "retrying"
 
 
-class File(StrEnum):
-    """The two files that a job may have."""
+class JobFile(StrEnum):
+    """The files that a job may have."""
 
     upload = "upload"
     result = "result"
 
 
 class Job(Model):
-    """Work that a user asked for: ``done`` of ``total`` rows, of which some were ``refused``.
+    """An export or import.
 
-    Its result, once there is one, is a file of ``result_bytes``.
+    ``done`` of ``total`` rows are processed, of which ``refused`` were invalid. ``result_bytes`` is
+    the length of the result file, if there is one.
     """
 
     __tablename__ = "jobs"
@@ -65,16 +61,16 @@ class Job(Model):
         CheckConstraint(
             "(finished_at IS NOT NULL) = (state IN ('succeeded', 'failed'))", name="finished_at"
         ),
-        *keyset("jobs", "user_id", "created_at"),
+        *keyset_index("jobs", "user_id", "created_at"),
         Index("ix_jobs_finished_at", "finished_at"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
-    kind: Mapped[str] = mapped_column(Word)
-    format: Mapped[str] = mapped_column(Word)
-    state: Mapped[str] = mapped_column(Word)
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(StringEnum)
+    format: Mapped[str] = mapped_column(StringEnum)
+    state: Mapped[str] = mapped_column(StringEnum)
     done: Mapped[int]
     total: Mapped[int | None]
     refused: Mapped[int]
@@ -85,13 +81,13 @@ class Job(Model):
 
 
 class FilePiece(Model):
-    """A piece of a job's file; the pieces in the order of their numbers are the file."""
+    """A piece of a job's file, which is all pieces in the order of their numbers."""
 
     __tablename__ = "file_pieces"
 
     job_id: Mapped[int] = mapped_column(
-        RowId, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+        BigIntId, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    file: Mapped[str] = mapped_column(Word, primary_key=True)
+    file: Mapped[str] = mapped_column(StringEnum, primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
     data: Mapped[bytes] = mapped_column(LargeBinary)

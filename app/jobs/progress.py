@@ -1,54 +1,52 @@
-"""How a job goes on: each step is a transaction that only whoever holds the job can commit."""
+"""Progress of jobs. A job writes in several transactions, each ended by a checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import update
 
 from app import clock
+from app.db.transactions import commit
 from app.errors import Problem
 from app.extensions import db
 from app.jobs import files
-from app.jobs.models import File, Job, State
-from app.origin import origin
-from app.outbox import work
-from app.transactions import commit
+from app.jobs.models import Job, JobFile, JobState
+from app.outbox.leases import renew_lease
+from app.request_context import request_context
 
 
 @contextmanager
-def step() -> Iterator[None]:
-    """Commit what is written within, and keep the job for as long again.
+def checkpoint() -> Iterator[None]:
+    """Commit the changes of the block and renew the lease of the job.
 
-    Raises Superseded where another process has taken it over.
+    Raises LeaseLost if another worker has taken over the job.
     """
-    work.extend()
+    renew_lease()
     yield
     commit()
 
 
-def note(job_id: int, **values: Any) -> None:
-    """Write how an unfinished job is into the transaction at hand."""
-    changed = update(Job).where(Job.id == job_id, Job.finished_at.is_(None)).values(values)
-    db.session.connection().execute(changed)
+def update_progress(job_id: int, **values: Any) -> None:
+    """Change columns of a job that is not finished."""
+    statement = update(Job).where(Job.id == job_id, Job.finished_at.is_(None)).values(values)
+    db.session.connection().execute(statement)
 
 
 def finish(job_id: int, problem: Problem | None = None) -> None:
-    """Write into the transaction at hand that a job is over, and has a result if one was stored.
-
-    What was uploaded is of no more use.
-    """
-    files.remove(job_id, File.upload)
-    note(
+    """Mark a job as succeeded or failed and delete its upload."""
+    files.remove(job_id, JobFile.upload)
+    update_progress(
         job_id,
-        state=State.failed if problem else State.succeeded,
-        problem=None if problem is None else describe(job_id, problem),
-        result_bytes=files.length(job_id, File.result) or None,
+        state=JobState.failed if problem else JobState.succeeded,
+        problem=problem and _problem_body(job_id, problem),
+        result_bytes=files.length(job_id, JobFile.result) or None,
         finished_at=clock.now(),
     )
 
 
-def describe(job_id: int, problem: Problem) -> dict[str, Any]:
-    """Return a problem as whoever reads the job meets it."""
-    place = {"instance": f"/api/v1/jobs/{job_id}", "request_id": origin().request_id or ""}
-    return problem.body() | place
+def _problem_body(job_id: int, problem: Problem) -> dict[str, Any]:
+    request_id = request_context().request_id or ""
+    extra = {"instance": f"/api/v1/jobs/{job_id}", "request_id": request_id}
+    return problem.to_dict(current_app.config["PUBLIC_URL"]) | extra

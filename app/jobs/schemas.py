@@ -1,23 +1,37 @@
-"""What clients say and are told of exports and imports."""
+"""Schemas of exports, imports and jobs."""
 
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
-from flask_marshmallow import Schema
-from marshmallow import fields, post_load
-from marshmallow_sqlalchemy import auto_field
-from sqlalchemy.orm import InstrumentedAttribute
+from marshmallow import fields, post_load, validate
+from marshmallow.utils import get_value
+from webargs.fields import DelimitedList
 
-from app.auth.schemas import PageQuery
-from app.http.answers import JSON
-from app.http.fields import Instant, OneOf, SomeOf, Sort
-from app.http.output import FaultSchema, OutputSchema, ProblemSchema, ResourceUrl, Row, page_schema
-from app.jobs.models import Format, Job, Kind, State
+from app.api.fields import AwareDateTime, Enum, Sort
+from app.api.parsing import JSON
+from app.api.schemas import (
+    Embedded,
+    FieldErrorSchema,
+    PageSchema,
+    PaginationSchema,
+    ProblemSchema,
+    ResourceURL,
+    ResponseSchema,
+)
+from app.extensions import ma
+from app.jobs.models import FileFormat, Job, JobKind, JobState
 from app.tasks.schemas import TaskSchema
 
-# What files look like that are no JSON.
+NOT_EMPTY = validate.Length(min=1)
+
+FORM = "multipart/form-data"
+MEDIA_TYPES = {
+    FileFormat.json: JSON,
+    FileFormat.csv: "text/csv",
+    FileFormat.icalendar: "text/calendar",
+}
+EXTENSIONS = {FileFormat.json: "json", FileFormat.csv: "csv", FileFormat.icalendar: "ics"}
+# Of the media types beside JSON.
 EXAMPLES = {
     "text/csv": "title,priority\r\nWrite the report,high\r\n",
     "text/calendar": (
@@ -26,42 +40,40 @@ EXAMPLES = {
         "END:VTODO\r\nEND:VCALENDAR\r\n"
     ),
 }
-FORM = "multipart/form-data"
-JOBS = "/api/v1/jobs/"
 
 
 class ExportFormat(StrEnum):
-    """What tasks can be written in."""
+    """The formats of exports."""
 
-    json = Format.json.value
-    csv = Format.csv.value
-    icalendar = Format.icalendar.value
+    json = FileFormat.json.value
+    csv = FileFormat.csv.value
+    icalendar = FileFormat.icalendar.value
 
 
-class AskExportSchema(Schema):
+class CreateExportSchema(ma.Schema):
     class Meta:
         example = {"format": "csv"}
 
-    format = OneOf(ExportFormat, required=True)
+    format = Enum(ExportFormat, required=True)
 
 
-class ImportQuery(Schema):
-    format = OneOf(Format)
+class ImportQuerySchema(ma.Schema):
+    format = Enum(FileFormat)
 
 
-class JobQuery(PageQuery):
+class JobQuerySchema(PaginationSchema):
     sort = Sort(("created_at",), load_default="-created_at")
-    kind = SomeOf(Kind)
-    state = SomeOf(State)
+    kind = DelimitedList(Enum(JobKind), validate=NOT_EMPTY)
+    state = DelimitedList(Enum(JobState), validate=NOT_EMPTY)
 
     @post_load
-    def _gather_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         paging = {name: data.pop(name) for name in ("limit", "cursor", "sort")}
         return paging | {"filters": data}
 
 
-class ProgressSchema(Schema):
-    """How many rows or tasks are done, and of how many, once that is known."""
+class ProgressSchema(ma.Schema):
+    """Number of processed rows; ``total`` is null until it is known."""
 
     class Meta:
         example = {"done": 200, "total": 200}
@@ -70,8 +82,17 @@ class ProgressSchema(Schema):
     total = fields.Integer(required=True, allow_none=True)
 
 
-class JobSchema(OutputSchema):
-    """Work that was asked for, and how far it is."""
+class ResultURL(ResourceURL):
+    """The URL of a job's result, or null while there is none."""
+
+    def serialize(self, attr: str, obj: Any, accessor: Any = None, **kwargs: Any) -> str | None:
+        if get_value(obj, "result_bytes") is None:
+            return None
+        return super().serialize(attr, obj, accessor, **kwargs)
+
+
+class JobSchema(ResponseSchema):
+    """An export or import."""
 
     class Meta:
         model = Job
@@ -88,41 +109,24 @@ class JobSchema(OutputSchema):
             "url": "https://api.example.com/api/v1/jobs/1",
         }
 
-    id = auto_field()
-    kind = OneOf(Kind)
-    format = OneOf(Format)
-    state = OneOf(State)
-    progress = fields.Nested(ProgressSchema)
-    result = fields.String(allow_none=True, metadata={"format": "uri"})
+    id = ma.auto_field()
+    kind = Enum(JobKind)
+    format = Enum(FileFormat)
+    state = Enum(JobState)
+    progress = Embedded(ProgressSchema)
+    result = ResultURL("jobs.read_job_result", "job_id", allow_none=True)
     problem = fields.Nested(ProblemSchema, allow_none=True)
-    created_at = Instant()
-    finished_at = Instant()
-    url = ResourceUrl(JOBS)
-
-    @cached_property
-    def columns(self) -> tuple[InstrumentedAttribute[Any], ...]:
-        return (*super().columns, Job.done, Job.total, Job.result_bytes)
-
-    def from_rows(self, found: Sequence[Iterable[Any]]) -> list[Row]:
-        return [self.from_row(values) for values in found]
-
-    def from_row(self, values: Iterable[Any]) -> Row:
-        keys = [column.key for column in self.columns]
-        told = dict(zip(keys, values, strict=False))
-        url = ResourceUrl(JOBS).of(told["id"])
-        told |= {
-            "progress": {"done": told["done"], "total": told["total"]},
-            "result": None if told["result_bytes"] is None else f"{url}/result",
-            "url": url,
-        }
-        return {name: told[name] for name in self.dump_fields}
-
-    def from_model(self, instance: Job) -> Row:
-        return self.from_row([getattr(instance, column.key) for column in self.columns])
+    created_at = AwareDateTime()
+    finished_at = AwareDateTime()
+    url = ResourceURL("jobs.read_job", "job_id")
 
 
-class RefusedRowSchema(Schema):
-    """A row that became no task: the how manieth it is, its first line, and why."""
+class JobPageSchema(PageSchema):
+    data = fields.Nested(JobSchema, many=True, required=True, attribute="rows")
+
+
+class RowErrorSchema(ma.Schema):
+    """An invalid row: its number, the number of its first line, and its errors."""
 
     class Meta:
         example = {
@@ -133,28 +137,28 @@ class RefusedRowSchema(Schema):
 
     row = fields.Integer(required=True)
     line = fields.Integer(required=True)
-    errors = fields.List(fields.Nested(FaultSchema), required=True)
+    errors = fields.List(fields.Nested(FieldErrorSchema), required=True)
 
 
-class ResultSchema(Schema):
-    """Of an export its ``tasks``; of an import what was ``created``, and what ``refused``."""
+class ResultSchema(ma.Schema):
+    """``tasks`` of an export, or the report of an import."""
 
     class Meta:
-        example = {"created": 199, "refused": 1, "rows": [RefusedRowSchema.Meta.example]}
+        example = {"created": 199, "refused": 1, "rows": [RowErrorSchema.Meta.example]}
 
     tasks = fields.List(fields.Nested(TaskSchema))
     created = fields.Integer()
     refused = fields.Integer()
-    rows = fields.List(fields.Nested(RefusedRowSchema))
+    rows = fields.List(fields.Nested(RowErrorSchema))
 
 
-# What an import takes; its rows are judged when it runs.
-FILES = {
+# The request bodies of an import.
+UPLOAD_CONTENT = {
     JSON: {
         "schema": {
             "description": (
-                "Tasks as `POST /api/v1/tasks` takes them, or as an export has them: an array, or"
-                " an object with that as `tasks`."
+                "An array of tasks as in the body of `POST /api/v1/tasks`, or an object with the"
+                " array as `tasks`. Read-only fields are ignored."
             )
         },
         "example": {"tasks": [{"title": "Write the report", "priority": "high"}]},
@@ -170,9 +174,9 @@ FILES = {
                 "file": {
                     "type": "string",
                     "format": "binary",
-                    "description": "The file; its type, else the end of its name, is its format.",
+                    "description": "The file. Its media type or its name determines the format.",
                 },
-                "format": {"type": "string", "enum": [format_.value for format_ in Format]},
+                "format": {"type": "string", "enum": [name.value for name in FileFormat]},
             },
             "required": ["file"],
             "additionalProperties": False,
@@ -180,10 +184,3 @@ FILES = {
         "example": {"file": EXAMPLES["text/csv"]},
     },
 }
-
-ASK_EXPORT = AskExportSchema()
-IMPORT_QUERY = ImportQuery()
-JOB_QUERY = JobQuery()
-JOB = JobSchema()
-JOB_PAGE = page_schema(JOB)
-RESULT = ResultSchema()

@@ -1,35 +1,46 @@
-"""The rules of exports and imports."""
+"""Services of exports and imports."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Any
 
-from sqlalchemy import bindparam, delete, func, or_, select
+from sqlalchemy import Select, bindparam, delete, func, or_, select
 
 from app import clock
 from app.auth.models import Actor, User
+from app.db.compiled import CompiledSelect
+from app.db.engine import for_update
+from app.db.pagination import KeysetPaginator, Page
+from app.db.transactions import commit
 from app.errors import Conflict, NotFound
 from app.extensions import db
-from app.http.output import Row
-from app.http.pages import Listing, Page
-from app.jobs import files, policy, running
-from app.jobs.models import File, Format, Job, Kind, State
-from app.jobs.schemas import JOB
-from app.statements import Query
-from app.transactions import commit
+from app.jobs import files, permissions
+from app.jobs.models import FileFormat, Job, JobFile, JobKind, JobState
+from app.outbox.queue import enqueue
 
-# How many jobs of an account may be unfinished at once, and how many finished ones are kept.
-MOST_UNFINISHED = 10
-MOST_FINISHED = 20
-# How many jobs are deleted in one transaction: each may have a long file.
-PURGED_AT_ONCE = 10
+MAX_UNFINISHED = 10
+MAX_FINISHED = 20
+# Jobs deleted in one transaction: each may have a long file.
+PURGE_BATCH_SIZE = 10
 
-JOBS = Listing(
+JOB_COLUMNS = (
+    Job.id,
+    Job.kind,
+    Job.format,
+    Job.state,
+    Job.done,
+    Job.total,
+    Job.result_bytes,
+    Job.problem,
+    Job.created_at,
+    Job.finished_at,
+)
+JOBS = KeysetPaginator(
     name="jobs",
-    schema=JOB,
+    columns=JOB_COLUMNS,
     row_id=Job.id,
-    scope=policy.OWN,
+    scope=permissions.OWN,
     sorts={"created_at": Job.created_at},
     filters={
         "kind": Job.kind.in_(bindparam("kind", expanding=True)),
@@ -37,52 +48,47 @@ JOBS = Listing(
     },
 )
 
-_one = (Job.id == bindparam("job_id"), policy.OWN)
-READ = Query(select(*JOB.columns).where(*_one), shown=True)
-RESULT = Query(select(Job.kind, Job.format, Job.result_bytes).where(*_one))
-UNFINISHED = select(func.count()).where(policy.OWN, Job.finished_at.is_(None))
+_one = (Job.id == bindparam("job_id"), permissions.OWN)
+READ = CompiledSelect(select(*JOB_COLUMNS).where(*_one), json_ready=True)
+RESULT = CompiledSelect(select(Job.kind, Job.format, Job.result_bytes).where(*_one))
+UNFINISHED = select(func.count()).where(permissions.OWN, Job.finished_at.is_(None))
 SURPLUS = (
     select(Job.id)
-    .where(policy.OWN, Job.finished_at.is_not(None))
+    .where(permissions.OWN, Job.finished_at.is_not(None))
     .order_by(Job.created_at.desc(), Job.id.desc())
-    .offset(MOST_FINISHED)
+    .offset(MAX_FINISHED)
 )
-# Whoever else asks for a job for the same account waits; whoever creates a task for it does not.
-LOCK_OWNER = (
-    select(User.id)
-    .where(User.id == bindparam("actor_id"))
-    .with_for_update(key_share=True)
-    .execution_options(locks_rows=True)
-)
+# Serializes the creation of a user's jobs; ``key_share`` leaves room for inserts of tasks.
+LOCK_OWNER = for_update(select(User.id).where(User.id == bindparam("actor_id")), key_share=True)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A file that a job has made: of what kind, how long, and its pieces as they are read."""
+    """The result file of a job."""
 
     job_id: int
-    kind: Kind
-    format: Format
+    kind: JobKind
+    format: FileFormat
     length: int
-    pieces: Iterator[bytes]
+    content: Iterator[bytes]
 
 
 def create_export(actor: Actor, *, format: str) -> Job:  # noqa: A002  # as the contract names it
-    """Have all of the actor's tasks written to a file.
+    """Create a job that writes all tasks of the actor to a file.
 
-    Raises Conflict where too many jobs are unfinished.
+    Raises Conflict if too many jobs are unfinished.
     """
-    job = _new_job(actor, Kind.export, format)
+    job = _create_job(actor, JobKind.export, format)
     return commit(job)
 
 
-def create_import(actor: Actor, *, format: Format, file: IO[bytes]) -> Job:  # noqa: A002
-    """Have the tasks of a file created.
+def create_import(actor: Actor, *, format: FileFormat, file: IO[bytes]) -> Job:  # noqa: A002
+    """Create a job that creates tasks from a file.
 
-    Raises Conflict where too many jobs are unfinished.
+    Raises Conflict if too many jobs are unfinished.
     """
-    job = _new_job(actor, Kind.import_, format)
-    files.store(job.id, File.upload, file)
+    job = _create_job(actor, JobKind.import_, format)
+    files.store(job.id, JobFile.upload, file)
     return commit(job)
 
 
@@ -91,75 +97,71 @@ def list_jobs(
 ) -> Page:
     """Return a page of the actor's jobs. Raises InvalidCursor for a cursor of another list."""
     return JOBS.page(
-        values={**policy.owned_by(actor), **filters},
+        values={**permissions.owned_by(actor), **filters},
         filters=filters.keys(),
         sort=sort,
         limit=limit,
         cursor=cursor,
-        bound_to=(actor.id, sorted(filters.items())),
+        context=(actor.id, sorted(filters.items())),
     )
 
 
-def read_job(actor: Actor, job_id: int) -> Row:
-    """Return one job of the actor's. Raises NotFound."""
-    found = READ.first({"job_id": job_id, **policy.owned_by(actor)})
-    if found is None:
+def read_job(actor: Actor, job_id: int) -> dict[str, Any]:
+    """Return one of the actor's jobs. Raises NotFound."""
+    row: dict[str, Any] | None = READ.first({"job_id": job_id, **permissions.owned_by(actor)})
+    if row is None:
         raise NotFound
-    return JOB.from_row(found)
+    return row
 
 
 def read_result(actor: Actor, job_id: int) -> Result:
-    """Return the file of one job of the actor's.
-
-    Raises NotFound, also where there is no file, or none yet.
-    """
-    found = RESULT.first({"job_id": job_id, **policy.owned_by(actor)})
-    if found is None:
+    """Return the result file of one of the actor's jobs. Raises NotFound if there is none yet."""
+    row = RESULT.first({"job_id": job_id, **permissions.owned_by(actor)})
+    if row is None:
         raise NotFound
-    kind, name, length = found
+    kind, name, length = row
     if length is None:
-        raise NotFound("The job has no result, or none yet; its state tells.")
-    return Result(job_id, Kind(kind), Format(name), length, files.send(job_id, File.result))
+        raise NotFound("The job has no result, or none yet. Check its state.")
+    return Result(
+        job_id, JobKind(kind), FileFormat(name), length, files.stream(job_id, JobFile.result)
+    )
 
 
 def purge(*, days: int) -> int:
-    """Delete the jobs that ended so many days ago, with their files; return how many they were.
-
-    One that has not ended since then never will.
-    """
-    oldest = clock.now() - timedelta(days=days)
-    ended = or_(Job.finished_at < oldest, Job.finished_at.is_(None) & (Job.created_at < oldest))
-    some = select(Job.id).where(ended).limit(PURGED_AT_ONCE)
+    """Delete jobs that finished, or were created and never finished, so many days ago."""
+    limit = clock.now() - timedelta(days=days)
+    is_expired = or_(Job.finished_at < limit, Job.finished_at.is_(None) & (Job.created_at < limit))
+    batch = select(Job.id).where(is_expired).limit(PURGE_BATCH_SIZE)
     total = 0
-    while gone := _delete(some):
-        total += gone
+    while deleted := _delete(batch):
+        total += deleted
         commit()
     return total
 
 
-def _new_job(actor: Actor, kind: Kind, name: str) -> Job:
-    """Add a job to the transaction at hand, and take those away that are too many."""
-    given = policy.owned_by(actor)
-    db.session.execute(LOCK_OWNER, given)
-    if (db.session.scalar(UNFINISHED, given) or 0) >= MOST_UNFINISHED:
-        raise Conflict(f"{MOST_UNFINISHED} jobs are unfinished; wait for one of them.")
-    _delete(SURPLUS, given)
+def _create_job(actor: Actor, kind: JobKind, name: str) -> Job:
+    """Create and enqueue a job, and delete the actor's oldest finished ones."""
+    params = permissions.owned_by(actor)
+    db.session.execute(LOCK_OWNER, params)
+    if (db.session.scalar(UNFINISHED, params) or 0) >= MAX_UNFINISHED:
+        raise Conflict(f"{MAX_UNFINISHED} jobs are unfinished. Wait until one is finished.")
+    _delete(SURPLUS, params)
     job = Job(
         user_id=actor.id,
         kind=kind,
         format=name,
-        state=State.queued,
+        state=JobState.queued,
         done=0,
         refused=0,
         created_at=clock.now(),
     )
     db.session.add(job)
     db.session.flush()
-    running.hand_over(job.id)
+    enqueue("job", job_id=job.id)
     return job
 
 
-def _delete(chosen: Any, given: Mapping[str, Any] | None = None) -> int:
-    """Delete jobs, and by that their files; return how many they were."""
-    gone = db.session.connection().execute(delete(Job).where(Job.id.in_(chosen)), given)
-    return gone.rowcount
+def _delete(job_ids: Select[int], params: Mapping[str, Any] | None = None) -> int:
+    """Delete jobs and, by the foreign key, their files. Return the number of jobs."""
+    statement = delete(Job).where(Job.id.in_(job_ids))
+    return db.session.connection().execute(statement, params).rowcount

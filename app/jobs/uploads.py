@@ -1,11 +1,10 @@
-"""Files as they come over HTTP: raw, or as a part of a form."""
+"""Uploads of files, as the raw body or as a part of a form."""
 
 import csv
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
-from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -14,117 +13,116 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
+from app.api.idempotency import use_body_digest
+from app.api.operation_meta import View, annotate
+from app.api.parsing import READ_SIZE, stream_to_file
 from app.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
-from app.http.body import BLOCK, spool_body
-from app.http.idempotency import represent_body
-from app.http.promises import View, promise
-from app.jobs.formats.rows import BOM, fault
+from app.jobs.formats.base import BOM, field_error
 from app.jobs.formats.todoist_file import is_todoist
-from app.jobs.models import Format
-from app.jobs.schemas import FORM
+from app.jobs.models import FileFormat
+from app.jobs.schemas import EXTENSIONS, FORM, MEDIA_TYPES
 
-KEPT_IN_MEMORY = 1024 * 1024
-BY_MEDIA_TYPE = {
-    "application/json": Format.json,
-    "text/csv": Format.csv,
-    "text/calendar": Format.icalendar,
-}
-BY_ENDING = {"json": Format.json, "csv": Format.csv, "ics": Format.icalendar}
+MAX_MEMORY = 1024 * 1024
+MAX_HEADER_LENGTH = 1000
+BY_MEDIA_TYPE = {media_type: name for name, media_type in MEDIA_TYPES.items()}
+BY_EXTENSION = {extension: name for name, extension in EXTENSIONS.items()}
 UNSUPPORTED = (
-    "The file must be application/json, text/csv or text/calendar, in UTF-8 and not compressed;"
-    " alone, or as the part file of multipart/form-data."
+    "The file must be application/json, text/csv or text/calendar, in UTF-8 and not compressed."
+    " Send it as the body, or as the part file of multipart/form-data."
 )
-# How much of a file is looked at to tell whose CSV it is.
-LONGEST_HEADER = 1000
 
-Spool = Callable[..., IO[bytes]]
+OpenFile = Callable[..., IO[bytes]]
 
 
-def takes_file(view: View) -> View:
-    """Hand a view the file that was sent, and its format, once it has come whole."""
+def uploaded_file(view: View) -> View:
+    """Pass the uploaded file and its format to a view."""
 
     @wraps(view)
-    def taking(actor: Any, query: dict[str, Any], **kwargs: Any) -> Any:
+    def wrapper(actor: Any, query: dict[str, Any], **kwargs: Any) -> Any:
         request.max_content_length = current_app.config["MAX_UPLOAD_LENGTH"]
-        with ExitStack() as open_files:
+        with ExitStack() as stack:
 
-            def spool(*_: Any, **__: Any) -> IO[bytes]:
-                return open_files.enter_context(SpooledTemporaryFile(KEPT_IN_MEMORY))
+            def open_file(*_: Any, **__: Any) -> IO[bytes]:
+                return stack.enter_context(SpooledTemporaryFile(MAX_MEMORY))
 
-            name, file = _read(query.get("format"), spool)
-            represent_body(_digest(name, file))
+            name, file = _read_file(query.get("format"), open_file)
+            # The bytes of a form are no fingerprint: its boundary is random.
+            use_body_digest(_digest(name, file))
             return view(actor, name, file, **kwargs)
 
-    return promise(taking, BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed)
+    return annotate(wrapper, BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed)
 
 
-def _read(asked: str | None, spool: Spool) -> tuple[Format, IO[bytes]]:
-    """Return the file of the request at hand, and the format that it is sent or asked as."""
+def _read_file(name: str | None, open_file: OpenFile) -> tuple[FileFormat, IO[bytes]]:
+    """Read the body; ``name`` is the format in the query."""
     if request.mimetype != FORM and request.mimetype not in BY_MEDIA_TYPE:
         raise UnsupportedMediaType(UNSUPPORTED)
-    _require_plain(request.mimetype_params.get("charset", ""))
-    body = spool()
-    spool_body(request, body)
+    _require_plain_utf8(request.mimetype_params.get("charset", ""))
+    body = open_file()
+    stream_to_file(request, body)
     if request.mimetype != FORM:
-        return _chosen(asked, BY_MEDIA_TYPE[request.mimetype], body), body
-    form, part = _part(body, spool)
-    asked = asked or form.get("format")
-    if asked is not None and asked not in set(Format):
-        told = f"Must be one of: {', '.join(Format)}."
-        raise ValidationFailed([fault(told, "format")])
-    return _chosen(asked, _told(part), part.stream), part.stream
+        return _format(name, BY_MEDIA_TYPE[request.mimetype], body), body
+    form, part = _parse_form(body, open_file)
+    name = name or form.get("format")
+    if name is not None and name not in set(FileFormat):
+        detail = f"Must be one of: {', '.join(FileFormat)}."
+        raise ValidationFailed([field_error(detail, "format")])
+    return _format(name, _format_of_part(part), part.stream), part.stream
 
 
-def _require_plain(charset: str) -> None:
-    coding = request.headers.get("Content-Encoding", "identity").lower()
-    if coding != "identity" or charset.lower() not in {"", "utf-8", "utf8"}:
+def _require_plain_utf8(charset: str) -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity" or charset.lower() not in {"", "utf-8", "utf8"}:
         raise UnsupportedMediaType(UNSUPPORTED)
 
 
-def _part(body: IO[bytes], spool: Spool) -> tuple[MultiDict[str, str], FileStorage]:
-    """Return the fields of a form, and its only file."""
-    parser = FormDataParser(spool, max_form_memory_size=BLOCK, max_form_parts=10, silent=False)
+def _parse_form(body: IO[bytes], open_file: OpenFile) -> tuple[MultiDict[str, str], FileStorage]:
+    """Return the fields of a form, and its file."""
+    parser = FormDataParser(
+        open_file, max_form_memory_size=READ_SIZE, max_form_parts=10, silent=False
+    )
     try:
         _, form, files = parser.parse(
             body, request.mimetype, request.content_length, request.mimetype_params
         )
     except ValueError:
-        raise BadRequest("The form can't be read.") from None
-    faults = [fault("Unknown field.", name) for name in {*form, *files} - {"file", "format"}]
+        raise BadRequest("The form can't be parsed.") from None
+    unknown = {*form, *files} - {"file", "format"}
+    errors = [field_error("Unknown field.", name) for name in unknown]
     parts = files.getlist("file")
     if len(parts) != 1 or "file" in form or "format" in files:
-        faults.append(fault("There must be one file.", "file"))
-    if faults:
-        raise ValidationFailed(faults)
+        errors.append(field_error("There must be one file.", "file"))
+    if errors:
+        raise ValidationFailed(errors)
     return form, parts[0]
 
 
-def _told(part: FileStorage) -> Format | None:
-    """Return the format that a part says it is in, by its own type or the name of its file."""
+def _format_of_part(part: FileStorage) -> FileFormat | None:
     media_type, options = parse_options_header(part.content_type)
-    _require_plain(options.get("charset", ""))
-    ending = (part.filename or "").rpartition(".")[2].lower()
-    return BY_MEDIA_TYPE.get(media_type) or BY_ENDING.get(ending)
+    _require_plain_utf8(options.get("charset", ""))
+    extension = (part.filename or "").rpartition(".")[2].lower()
+    return BY_MEDIA_TYPE.get(media_type) or BY_EXTENSION.get(extension)
 
 
-def _chosen(asked: str | None, told: Format | None, file: IO[bytes]) -> Format:
-    if asked is not None:
-        return Format(asked)
-    if told is None:
+def _format(name: str | None, detected: FileFormat | None, file: IO[bytes]) -> FileFormat:
+    if name is not None:
+        return FileFormat(name)
+    if detected is None:
         raise UnsupportedMediaType(UNSUPPORTED)
-    return Format.todoist if told == Format.csv and _is_todoist(file) else told
+    if detected == FileFormat.csv and _has_todoist_header(file):
+        return FileFormat.todoist
+    return detected
 
 
-def _is_todoist(file: IO[bytes]) -> bool:
-    start = file.readline(LONGEST_HEADER).removeprefix(BOM).decode(errors="replace")
+def _has_todoist_header(file: IO[bytes]) -> bool:
+    line = file.readline(MAX_HEADER_LENGTH).removeprefix(BOM).decode(errors="replace")
     file.seek(0)
-    return any(map(is_todoist, islice(csv.reader([start]), 1)))
+    return is_todoist(next(csv.reader([line]), []))
 
 
-def _digest(name: Format, file: IO[bytes]) -> bytes:
-    """Return what a file is known by, however a form was cut."""
-    told = hashlib.sha256(name.encode())
-    while block := file.read(BLOCK):
-        told.update(block)
+def _digest(name: FileFormat, file: IO[bytes]) -> bytes:
+    digest = hashlib.sha256(name.encode())
+    while block := file.read(READ_SIZE):
+        digest.update(block)
     file.seek(0)
-    return told.digest()
+    return digest.digest()

@@ -1,1 +1,1 @@
-"""Mail: what it says, and how it goes out."""
+"""Email: templates and backends."""

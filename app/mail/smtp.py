@@ -1,4 +1,4 @@
-"""SMTP, as Flask-Mailman speaks it, but with the server's certificate checked after STARTTLS."""
+"""SMTP backend of Flask-Mailman that verifies the server's certificate after STARTTLS."""
 
 import smtplib
 import ssl
@@ -6,23 +6,23 @@ from typing import Any
 
 from flask_mailman.backends import smtp
 
-from app.mail.letters import Letter
+from app.mail.sender import EmailMessage
 
 
 class VerifyingSMTP(smtplib.SMTP):
-    """A connection that trusts no server that can't prove its name."""
+    """SMTP connection that verifies certificates; smtplib does not by default."""
 
     def starttls(self, *_: Any, **__: Any) -> tuple[int, bytes]:
         return super().starttls(context=ssl.create_default_context())
 
 
 class EmailBackend(smtp.EmailBackend):  # type: ignore[misc]  # untyped there
-    """Flask-Mailman's backend for the letters of ``app.mail.letters``."""
+    """Backend for the messages of ``app.mail.sender``."""
 
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         return smtplib.SMTP_SSL if self.use_ssl else VerifyingSMTP
 
-    def _send(self, letter: Letter) -> bool:
-        self.connection.send_message(letter.message())
+    def _send(self, message: EmailMessage) -> bool:
+        self.connection.send_message(message.message())
         return True

@@ -1,4 +1,4 @@
-"""A connection to the broker that soon tells where that is away."""
+"""Connection to the message broker, with short timeouts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,24 +7,24 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import OperationalError
 
-from app.outbox.celery import DO, PATIENCE_SECONDS
+from app.outbox.celery import BROKER_TIMEOUT_SECONDS, HANDLE_MESSAGE
 
-# What each transport calls it; neither minds the other's words.
-PATIENCE = {
-    "read_timeout": PATIENCE_SECONDS,
-    "write_timeout": PATIENCE_SECONDS,
+# Each transport ignores the names of the others.
+TRANSPORT_OPTIONS = {
+    "read_timeout": BROKER_TIMEOUT_SECONDS,
+    "write_timeout": BROKER_TIMEOUT_SECONDS,
     "confirm_publish": True,
-    "socket_timeout": PATIENCE_SECONDS,
-    "socket_connect_timeout": PATIENCE_SECONDS,
+    "socket_timeout": BROKER_TIMEOUT_SECONDS,
+    "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
 }
 
 
-class BrokerAway(Exception):
-    """The broker can't be reached, or takes no messages."""
+class BrokerUnavailable(Exception):
+    """The broker cannot be reached, or rejects messages."""
 
 
 class Broker:
-    """Sends messages by a connection that is kept, for one thread at a time."""
+    """A persistent connection, for one thread at a time."""
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
@@ -35,40 +35,41 @@ class Broker:
     def connected(self) -> bool:
         return self._connection is not None
 
-    def waiting(self) -> int:
-        """Return how many messages wait for a worker. Raises BrokerAway."""
-        with self._at_hand() as producer:
+    def count_waiting(self) -> int:
+        """Return how many messages wait for a worker. Raises BrokerUnavailable."""
+        with self._connect() as producer:
             queue = self._celery.amqp.queues[self._celery.conf.task_default_queue]
             declared: Any = queue(producer.channel).queue_declare()
             return int(declared.message_count)
 
-    def send(self, item_id: int, attempts: int) -> None:
-        """Have a worker do an item. Raises BrokerAway."""
-        with self._at_hand() as producer:
+    def send(self, message_id: int, attempts: int) -> None:
+        """Have a worker handle an outbox message. Raises BrokerUnavailable."""
+        with self._connect() as producer:
             self._celery.send_task(
-                DO,
-                (item_id, attempts),
+                HANDLE_MESSAGE,
+                (message_id, attempts),
                 producer=producer,
                 retry=False,
-                timeout=PATIENCE_SECONDS,
-                confirm_timeout=PATIENCE_SECONDS,
+                timeout=BROKER_TIMEOUT_SECONDS,
+                confirm_timeout=BROKER_TIMEOUT_SECONDS,
             )
 
-    def workers(self) -> int:
-        """Return how many workers answer within a second. Raises BrokerAway."""
-        with self._at_hand():
+    def count_workers(self) -> int:
+        """Return how many workers answer within a second. Raises BrokerUnavailable."""
+        with self._connect():
             return len(self._celery.control.ping(timeout=1, connection=self._connection) or [])
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             connection.release()
 
     @contextmanager
-    def _at_hand(self) -> Iterator[Any]:
+    def _connect(self) -> Iterator[Any]:
+        """Yield the producer; connect first if necessary."""
         connection = self._connection or self._celery.connection_for_write(
-            connect_timeout=PATIENCE_SECONDS, transport_options=PATIENCE
+            connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=TRANSPORT_OPTIONS
         )
         self._connection = connection
         errors = (OperationalError, *connection.connection_errors, *connection.channel_errors)
@@ -79,4 +80,4 @@ class Broker:
             yield self._producer
         except errors as error:
             self.close()
-            raise BrokerAway(type(error).__name__) from error
+            raise BrokerUnavailable(type(error).__name__) from error

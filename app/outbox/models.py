@@ -1,4 +1,4 @@
-"""The table of work that is handed over in the transaction that causes it."""
+"""The outbox table."""
 
 from datetime import datetime
 from typing import Any
@@ -6,15 +6,17 @@ from typing import Any
 from sqlalchemy import JSON, Index, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model, RowId
+from app.db.base import Model
+from app.db.types import BigIntId
 
-_waiting = text("failed_at IS NULL")
+_not_dead = text("failed_at IS NULL")
 
 
-class OutboxItem(Model):
-    """One piece of work, tried first at ``due_at`` and then later each time it fails.
+class OutboxMessage(Model):
+    """A message for one handler, first due when it is stored and later after each failure.
 
-    Whoever is at it holds it until ``held_until``. What was given up stays, with its ``failed_at``.
+    The process that handles it has a lease on it until ``locked_until``. A message that failed too
+    often is dead: it stays, with its ``failed_at``, until an operator retries it or it is purged.
     """
 
     __tablename__ = "outbox"
@@ -23,19 +25,19 @@ class OutboxItem(Model):
             "ix_outbox_due_at_id",
             "due_at",
             "id",
-            sqlite_where=_waiting,
-            postgresql_where=_waiting,
+            sqlite_where=_not_dead,
+            postgresql_where=_not_dead,
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(40))
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
+    type: Mapped[str] = mapped_column(String(40))
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     attempts: Mapped[int] = mapped_column(SmallInteger)
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]
-    held_until: Mapped[datetime | None]
+    locked_until: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(100))

@@ -1,4 +1,4 @@
-"""Tells Celery's workers which items are due. A message that is lost is sent again."""
+"""Relay of due messages to Celery workers. A message that the broker loses is sent again."""
 
 import logging
 from collections.abc import Sequence
@@ -8,102 +8,99 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 
 from app import clock
+from app.db.transactions import commit
 from app.extensions import db
-from app.outbox.broker import Broker, BrokerAway
-from app.outbox.items import free
-from app.outbox.models import OutboxItem
-from app.transactions import commit
+from app.outbox.broker import Broker, BrokerUnavailable
+from app.outbox.leases import is_available
+from app.outbox.models import OutboxMessage
 
-# When an item that was sent is sent again, unless it is at hand or ended by then.
-RESEND = timedelta(minutes=1)
-BATCH = 100
-# While no worker takes them, no more messages than this wait at the broker.
-ROOM = 1000
+# When a message is sent again that no worker has leased or completed by then.
+RESEND_AFTER = timedelta(minutes=1)
+BATCH_SIZE = 100
+# While no worker takes them, at most so many messages wait at the broker.
+MAX_WAITING = 1000
 
 _log = logging.getLogger(__name__)
 
 
-class Sent(NamedTuple):
-    """What a message says: which item, and how often it was tried before."""
+class SentMessage(NamedTuple):
+    """The id of a message and its attempts so far, as sent to the broker."""
 
     id: int
     attempts: int
 
 
 class Relay:
-    """Sends what is due, for one thread; says when the broker goes away and when it is back."""
+    """Sends due messages, for one thread; logs when the broker becomes unavailable."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._away = False
+        self._unavailable = False
 
     def send_due(self) -> bool:
-        """Send a batch of what is due, and tell whether there may be more."""
+        """Send a batch of due messages; return whether there may be more."""
         was_connected = self._broker.connected
         try:
-            sent = self._send_batch()
-        except BrokerAway as error:
+            count = self._send_batch()
+        except BrokerUnavailable as error:
             if was_connected:
-                # It may be only this connection that is gone.
+                # Perhaps only this connection was lost.
                 return self.send_due()
-            self._note(away=True, because=str(error))
+            if not self._unavailable:
+                _log.warning("The broker is unavailable (%s); messages wait.", error)
+            self._unavailable = True
             return False
-        self._note(away=False)
-        return sent == BATCH
+        if self._unavailable:
+            _log.info("The broker is available again.")
+        self._unavailable = False
+        return count == BATCH_SIZE
 
     def close(self) -> None:
-        """End the connection to the broker."""
+        """Close the connection to the broker."""
         self._broker.close()
 
     def _send_batch(self) -> int:
-        until = clock.now() + RESEND
-        room = min(BATCH, ROOM - self._broker.waiting())
-        taken = _take(room, until) if room > 0 else []
-        left = list(taken)
+        resend_at = clock.now() + RESEND_AFTER
+        size = min(BATCH_SIZE, MAX_WAITING - self._broker.count_waiting())
+        batch = _reserve(size, resend_at) if size > 0 else []
+        unsent = list(batch)
         try:
-            for item in taken:
-                self._broker.send(*item)
-                left.remove(item)
+            for message in batch:
+                self._broker.send(*message)
+                unsent.remove(message)
         finally:
-            if left:
-                _put_back(left, until)
-        return len(taken)
-
-    def _note(self, *, away: bool, because: str = "") -> None:
-        if away and not self._away:
-            _log.warning("The broker is away (%s); jobs wait until it is back.", because)
-        elif self._away and not away:
-            _log.info("The broker is back.")
-        self._away = away
+            if unsent:
+                _put_back(unsent, resend_at)
+        return len(batch)
 
 
-def _take(most: int, until: datetime) -> list[Sent]:
-    """Take what is due to send it; it is due again at ``until``."""
+def _reserve(size: int, resend_at: datetime) -> list[SentMessage]:
+    """Return due messages to send; no other process sends them before ``resend_at``."""
     now = clock.now()
     due = (
-        select(OutboxItem.id)
-        .where(*free(now), OutboxItem.due_at <= now)
-        .order_by(OutboxItem.due_at, OutboxItem.id)
-        .limit(most)
+        select(OutboxMessage.id)
+        .where(*is_available(now), OutboxMessage.due_at <= now)
+        .order_by(OutboxMessage.due_at, OutboxMessage.id)
+        .limit(size)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    taken = db.session.execute(
-        update(OutboxItem)
-        .where(OutboxItem.id.in_(select(due.c.id)))
-        .values(due_at=until)
-        .returning(OutboxItem.id, OutboxItem.attempts)
+    rows = db.session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.id.in_(select(due.c.id)))
+        .values(due_at=resend_at)
+        .returning(OutboxMessage.id, OutboxMessage.attempts)
         .execution_options(synchronize_session=False)
     ).all()
-    return commit(sorted(Sent(*row) for row in taken))
+    return commit(sorted(SentMessage(*row) for row in rows))
 
 
-def _put_back(items: Sequence[Sent], until: datetime) -> None:
-    """Have items be due now that could not be sent."""
-    ours = (OutboxItem.id.in_([item.id for item in items]), OutboxItem.due_at == until)
+def _put_back(messages: Sequence[SentMessage], resend_at: datetime) -> None:
+    """Make messages due again that could not be sent."""
+    ids = [message.id for message in messages]
     db.session.execute(
-        update(OutboxItem)
-        .where(*ours)
+        update(OutboxMessage)
+        .where(OutboxMessage.id.in_(ids), OutboxMessage.due_at == resend_at)
         .values(due_at=clock.now())
         .execution_options(synchronize_session=False)
     )

@@ -1,13 +1,13 @@
-"""What is done again and again: by Celery where there is a broker, else by the server's thread.
+"""Periodic tasks: run by Celery beat if there is a broker, otherwise by the outbox's thread.
 
-A module registers a function that takes nothing and ends with its commit::
+A module registers a function without parameters that ends with its commit::
 
     @periodic(every=timedelta(days=1), purges=True)
     def purge_events() -> int:
-        \"\"\"Delete what is old, and return how many rows that were.\"\"\"
+        \"\"\"Delete old events, and return how many rows were deleted.\"\"\"
 
-Each is run once when its process starts, and may be run twice or by several at once. Those with
-``purges`` are also what ``flask jobs purge`` runs.
+Each runs once when its process starts. It may run twice, or in several processes at once.
+``flask outbox purge`` runs those with ``purges``.
 """
 
 import logging
@@ -20,66 +20,69 @@ from types import MappingProxyType
 
 from app.extensions import db
 
-Chore = Callable[[], int | None]
+PeriodicFunction = Callable[[], int | None]
 
 
 @dataclass(frozen=True)
-class Periodic:
-    """A function that is run every so often; one that ``purges`` returns how many rows went."""
+class PeriodicTask:
+    """A function that runs at an interval; one that ``purges`` returns the number of rows."""
 
-    run: Chore
+    run: PeriodicFunction
     every: timedelta
     purges: bool
 
 
-_registered: dict[str, Periodic] = {}
+_registered: dict[str, PeriodicTask] = {}
 _log = logging.getLogger(__name__)
 
 
-def periodic(*, every: timedelta, purges: bool = False) -> Callable[[Chore], Chore]:
-    """Have a function run ``every`` so often, by the name of its module and its own."""
+def periodic(
+    *, every: timedelta, purges: bool = False
+) -> Callable[[PeriodicFunction], PeriodicFunction]:
+    """Register a function to run at an interval; its module and name identify it."""
 
-    def decorator(chore: Chore) -> Chore:
-        _registered[f"{chore.__module__}.{chore.__qualname__}"] = Periodic(chore, every, purges)
-        return chore
+    def decorator(function: PeriodicFunction) -> PeriodicFunction:
+        name = f"{function.__module__}.{function.__qualname__}"
+        _registered[name] = PeriodicTask(function, every, purges)
+        return function
 
     return decorator
 
 
-def registered() -> Mapping[str, Periodic]:
-    """Return all that is done again and again, by name."""
+def registered() -> Mapping[str, PeriodicTask]:
+    """Return all periodic tasks by name."""
     return MappingProxyType(_registered)
 
 
 def run(name: str) -> int | None:
-    """Run what is called so, now, and return what it does.
+    """Run a periodic task now, and return its result.
 
-    Raises LookupError where nothing is, as for a name that only another release knows.
+    Raises LookupError for an unknown name, for example of another release.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     rows = _registered[name].run()
-    seconds = time.perf_counter() - began
-    told = {"periodic": name, "rows": rows, "duration_ms": round(seconds * 1000, 2)}
-    _log.info("Periodic %s: done.", name, extra=told)
+    seconds = time.perf_counter() - started
+    extra = {"periodic": name, "rows": rows, "duration_ms": round(seconds * 1000, 2)}
+    _log.info("Periodic task %s: done.", name, extra=extra)
     return rows
 
 
 class Timetable:
-    """When a process without a broker has run what is done again and again."""
+    """The last runs of the periodic tasks, in a process without a broker."""
 
     def __init__(self) -> None:
-        self._last: dict[str, float] = {}
+        self._last_runs: dict[str, float] = {}
 
     def run_next(self) -> bool:
-        """Run one that is due, and tell whether there was any; one that fails is due later."""
+        """Run one due task, if any; return whether there was one."""
         now = time.monotonic()
-        for name, chore in _registered.items():
-            if now - self._last.get(name, -math.inf) >= chore.every.total_seconds():
-                self._last[name] = now
+        for name, task in _registered.items():
+            if now - self._last_runs.get(name, -math.inf) >= task.every.total_seconds():
+                self._last_runs[name] = now
                 try:
                     run(name)
-                except Exception:  # noqa: BLE001  # each fails in its own way
-                    _log.exception("Periodic %s failed; it is run again later.", name)
+                except Exception:  # noqa: BLE001  # tasks may raise anything
+                    _log.exception("Periodic task %s failed; it runs again later.", name)
                 db.session.remove()
                 return True
         return False

@@ -1,76 +1,95 @@
-"""The outbox as its operator sees it: what waits, and what was given up."""
+"""Operations on the outbox for its operator: list, retry, purge, metrics."""
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import clock, metrics
+from app import clock
+from app.db.transactions import after_commit, commit
 from app.extensions import db
+from app.observability import metrics
 from app.outbox import schedule
-from app.outbox.models import OutboxItem
-from app.outbox.work import enqueued
-from app.transactions import after_commit, commit
-
-Row = Mapping[str, Any]
+from app.outbox.leases import is_available
+from app.outbox.models import OutboxMessage
+from app.outbox.queue import new_messages
 
 
-def list_items() -> Iterator[Row]:
-    """Return what waits, what is at hand and what was given up, the oldest first."""
+def list_messages() -> Iterator[Mapping[str, Any]]:
+    """Yield every message with its state, oldest first."""
     columns = (
-        OutboxItem.id,
-        OutboxItem.kind,
-        OutboxItem.attempts,
-        OutboxItem.due_at,
-        OutboxItem.held_until,
-        OutboxItem.failed_at,
-        OutboxItem.error,
+        OutboxMessage.id,
+        OutboxMessage.type,
+        OutboxMessage.attempts,
+        OutboxMessage.due_at,
+        OutboxMessage.locked_until,
+        OutboxMessage.failed_at,
+        OutboxMessage.error,
     )
     now = clock.now()
-    for row in db.session.execute(select(*columns).order_by(OutboxItem.id)).mappings():
-        held = row["held_until"] is not None and row["held_until"] > now
-        state = "given up" if row["failed_at"] else "at hand" if held else "waiting"
+    for row in db.session.execute(select(*columns).order_by(OutboxMessage.id)).mappings():
+        locked_until = row["locked_until"]
+        leased = locked_until is not None and locked_until > now
+        state = "dead" if row["failed_at"] else "running" if leased else "waiting"
         yield {**row, "state": state}
 
 
+def has_overdue_messages(than: timedelta) -> bool:
+    """Return whether a message has been due for longer than ``than`` without being handled."""
+    now = clock.now()
+    overdue = select(OutboxMessage.id).where(*is_available(now), OutboxMessage.due_at < now - than)
+    return db.session.scalar(overdue.limit(1)) is not None
+
+
 def retry(ids: Collection[int] | None) -> int:
-    """Let given-up items, or all of them, be tried anew from now; return how many they are."""
-    chosen = [OutboxItem.failed_at.is_not(None)]
+    """Make dead messages, or all of them, due now; return how many there were."""
+    conditions = [OutboxMessage.failed_at.is_not(None)]
     if ids is not None:
-        chosen.append(OutboxItem.id.in_(ids))
-    afresh = {"attempts": 0, "due_at": clock.now(), "failed_at": None, "error": None}
-    written: Any = db.session.execute(
-        update(OutboxItem)
-        .where(*chosen)
-        .values(afresh)
+        conditions.append(OutboxMessage.id.in_(ids))
+    result: Any = db.session.execute(
+        update(OutboxMessage)
+        .where(*conditions)
+        .values(attempts=0, due_at=clock.now(), failed_at=None, error=None)
         .execution_options(synchronize_session=False)
     )
-    after_commit(enqueued().set)
-    return commit(int(written.rowcount))
+    after_commit(new_messages.set)
+    return commit(int(result.rowcount))
 
 
 def purge() -> Iterator[tuple[str, int]]:
-    """Run all that purges, now; yield the name of each and how many rows it deleted."""
-    for name, periodic in sorted(schedule.registered().items()):
-        if periodic.purges:
+    """Run every periodic task that purges; yield the name and the number of deleted rows."""
+    for name, task in sorted(schedule.registered().items()):
+        if task.purges:
             yield name, schedule.run(name) or 0
 
 
-@metrics.read_when_asked
-def _gauges() -> Iterator[GaugeMetricFamily]:
-    """How many items wait and how many were given up, whoever works at them."""
-    given_up = OutboxItem.failed_at.is_not(None)
-    counted = select(OutboxItem.kind, given_up.label("given_up"), func.count())
-    waiting = GaugeMetricFamily("jobs_waiting", "Jobs to be done.", labels=["kind"])
-    lost = GaugeMetricFamily("jobs_given_up", "Jobs that were given up.", labels=["kind"])
-    try:
-        rows = db.session.execute(counted.group_by(OutboxItem.kind, given_up)).all()
-    except SQLAlchemyError:
-        # The other figures are wanted most when the database is away.
-        return
-    for kind, is_given_up, count in rows:
-        (lost if is_given_up else waiting).add_metric([kind], count)
-    yield waiting
-    yield lost
+class OutboxCollector(Collector):
+    """Number of messages in the outbox, by state."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count the messages; return nothing while the database is unavailable."""
+        dead = OutboxMessage.failed_at.is_not(None)
+        statement = select(OutboxMessage.type, dead, func.count()).group_by(
+            OutboxMessage.type, dead
+        )
+        waiting_gauge = GaugeMetricFamily(
+            "outbox_messages_waiting", "Messages to be processed.", labels=["type"]
+        )
+        dead_gauge = GaugeMetricFamily(
+            "outbox_messages_dead", "Messages whose last attempt failed.", labels=["type"]
+        )
+        try:
+            rows = db.session.execute(statement).all()
+        except SQLAlchemyError:
+            return
+        for message_type, is_dead, count in rows:
+            (dead_gauge if is_dead else waiting_gauge).add_metric([message_type], count)
+        yield waiting_gauge
+        yield dead_gauge
+
+
+metrics.DATABASE_REGISTRY.register(OutboxCollector())

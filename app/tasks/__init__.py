@@ -1,1 +1,1 @@
-"""Tasks."""
+"""Tasks: the resource that shows how the others are built."""

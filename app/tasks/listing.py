@@ -1,4 +1,4 @@
-"""The list of tasks: its sorts, its filters, and what the words of a filter mean."""
+"""The list of tasks: its sorts and filters, and the parameters of the filters."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
@@ -8,17 +8,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import and_, bindparam, false, func, or_
 
-from app.http.fields import time_zones
-from app.http.searching import Search, SearchedListing
-from app.tasks import policy
-from app.tasks.matching import holds, is_among, is_found
-from app.tasks.models import CLOSED, Task
-from app.tasks.schemas import TASK
+from app.clock import time_zones
+from app.db.pagination import KeysetPaginator
+from app.tasks import permissions
+from app.tasks.matching import TaskMatches
+from app.tasks.models import TASK_COLUMNS, TERMINAL_STATUSES, Task
+from app.tasks.search import owner_words
 
 _zone = func.coalesce(Task.time_zone, bindparam("actor_zone"))
-# A day is over at another instant in each zone, but the world's clocks show three dates at most.
+# A day ends at a different instant in each zone, but there are never more than three dates.
 _overdue = and_(
-    Task.status.not_in(CLOSED),
+    Task.status.not_in(TERMINAL_STATUSES),
     or_(
         Task.due_at < bindparam("now"),
         Task.due_date < bindparam("first_day"),
@@ -33,14 +33,14 @@ _overdue = and_(
     ),
 )
 
-# Which end of a day a filter over instants means.
+# Which end of the day a filter on timestamps means if its value is a date.
 EDGES = {"created_after": time.max, "updated_since": time.min, "completed_since": time.min}
 
-TASKS = SearchedListing(
+TASKS = KeysetPaginator(
     name="tasks",
-    schema=TASK,
+    columns=TASK_COLUMNS,
     row_id=Task.id,
-    scope=policy.LISTED,
+    scope=permissions.can_list,
     sorts={
         "created_at": Task.created_at,
         "updated_at": Task.updated_at,
@@ -63,45 +63,48 @@ TASKS = SearchedListing(
         "completed_since": Task.completed_at >= bindparam("completed_since"),
         "has_due": Task.due_key.is_not(None) == bindparam("has_due"),
         "overdue": func.coalesce(_overdue, false()) == bindparam("overdue"),
+        "q": TaskMatches("q"),
     },
-    search=Search(holds=holds, is_found=is_found, is_among=is_among),
 )
 
 
-def filter_values(asked: Mapping[str, Any], time_zone: str, now: datetime) -> dict[str, Any]:
-    """Return the values of the filters that were asked for; days are those of ``time_zone``."""
-    values = {name: value for name, value in asked.items() if not name.startswith("due_")}
+def filter_params(
+    filters: Mapping[str, Any], owner_id: int, time_zone: str, now: datetime
+) -> dict[str, Any]:
+    """Return the parameters of the filters; dates are days in ``time_zone``."""
+    params = {name: value for name, value in filters.items() if not name.startswith("due_")}
+    if "q" in filters:
+        params["q"] = owner_words(owner_id, filters["q"])
+    if "due_before" in filters:
+        day, instant = _bounds(filters["due_before"], time.min, time_zone)
+        params |= {"before_day": day, "before_instant": instant}
+    if "due_after" in filters:
+        day, instant = _bounds(filters["due_after"], time.max, time_zone)
+        params |= {"after_day": day, "after_instant": instant}
+    for name in EDGES.keys() & filters.keys():
+        _, params[name] = _bounds(filters[name], EDGES[name], time_zone)
+    if "overdue" in filters:
+        params |= {"now": now, "actor_zone": time_zone}
+        params |= _dates_by_zone(now.replace(second=0, microsecond=0))
+    return params
+
+
+def _bounds(value: date, edge: time, time_zone: str) -> tuple[date, datetime]:
+    """Return a date or an instant as both: the instant's date, or the date's ``edge``."""
     zone = ZoneInfo(time_zone)
-    if "due_before" in asked:
-        day, instant = _bounds(asked["due_before"], time.min, zone)
-        values |= {"before_day": day, "before_instant": instant}
-    if "due_after" in asked:
-        day, instant = _bounds(asked["due_after"], time.max, zone)
-        values |= {"after_day": day, "after_instant": instant}
-    for name, edge in EDGES.items():
-        if name in asked:
-            _, values[name] = _bounds(asked[name], edge, zone)
-    if "overdue" in asked:
-        values |= {"now": now, "actor_zone": time_zone}
-        values |= _days(now.replace(second=0, microsecond=0))
-    return values
-
-
-def _bounds(value: date, edge: time, zone: ZoneInfo) -> tuple[date, datetime]:
-    """Return a day or an instant as both: the instant's day, or the day's ``edge``, in ``zone``."""
     try:
         if isinstance(value, datetime):
             return value.astimezone(zone).date(), value
         return value, datetime.combine(value, edge, zone).astimezone(UTC)
-    except OverflowError:  # on the calendar's first and last day
+    except OverflowError:  # on the first and last day of the calendar
         if isinstance(value, datetime):
             return value.date(), value
         return value, datetime.combine(value, edge, UTC)
 
 
 @lru_cache(maxsize=8)
-def _days(minute: datetime) -> dict[str, Any]:
-    """Return the dates that clocks show in this minute, and which zones are past the first."""
+def _dates_by_zone(minute: datetime) -> dict[str, Any]:
+    """Return the current dates on Earth, and the zones that have the second and the third."""
     zones: dict[date, list[str]] = {}
     for name in sorted(time_zones()):
         zones.setdefault(minute.astimezone(ZoneInfo(name)).date(), []).append(name)

@@ -1,4 +1,4 @@
-"""The table of tasks."""
+"""Model of tasks, and the columns that are derived from others."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time
@@ -7,24 +7,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, backref, mapped_column, relationship
 
-from app.database import (
-    Model,
-    Rank,
-    RowId,
-    Word,
-    Words,
-    code_point_text,
-    keyset,
-    only_on,
-)
+from app.auth.models import User
+from app.db.base import Model
+from app.db.indexes import dialect_index, keyset_index
+from app.db.types import BigIntId, BinaryCollatedString, OrderedEnum, SearchVector, StringEnum
 from app.errors import StaleVersion
 from app.tasks.search import stored_words
+from app.tasks.search_index import attach_search_index
 
 
 class Status(StrEnum):
-    """How far a task is: the four of a VTODO (RFC 5545, 3.8.1.11)."""
+    """Status of a task: the four of a VTODO (RFC 5545, 3.8.1.11)."""
 
     pending = "pending"
     in_progress = "in_progress"
@@ -32,15 +27,15 @@ class Status(StrEnum):
     cancelled = "cancelled"
 
 
-CLOSED = (Status.completed, Status.cancelled)
+TERMINAL_STATUSES = (Status.completed, Status.cancelled)
 
 
-# When one is reminded of a day, by the clocks of its zone.
-MORNING = time(8)
+# Time of day of the reminder of a task with a due date, in its zone.
+REMINDER_TIME = time(8)
 
 
 class Priority(IntEnum):
-    """How pressing a task is, by rank."""
+    """Priority of a task, sorted by its value."""
 
     none = 0
     low = 1
@@ -49,13 +44,13 @@ class Priority(IntEnum):
     urgent = 4
 
 
-_awaited = text("remind_at IS NOT NULL")
+_HAS_REMINDER = text("remind_at IS NOT NULL")
 
 
 class Task(Model):
-    """Something to do. ``version`` grows with each change; the sort keys follow what they sort.
+    """A task. ``version`` is incremented with each change that clients can see.
 
-    ``remind_at`` is when its owner is to be reminded of it, or null where that is over or needless.
+    ``remind_at`` is null once the reminder was sent, or if there is none to send.
     """
 
     __tablename__ = "tasks"
@@ -72,157 +67,166 @@ class Task(Model):
         ),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         CheckConstraint("version >= 1", name="version"),
-        *keyset("tasks", "created_by", "created_at"),
-        *keyset("tasks", "created_by", "updated_at"),
-        *keyset("tasks", "created_by", "due_key"),
-        *keyset("tasks", "created_by", "priority"),
-        *keyset("tasks", "created_by", "title_key"),
-        *keyset("tasks", "created_by", "position"),
+        *keyset_index("tasks", "created_by", "created_at"),
+        *keyset_index("tasks", "created_by", "updated_at"),
+        *keyset_index("tasks", "created_by", "due_key"),
+        *keyset_index("tasks", "created_by", "priority"),
+        *keyset_index("tasks", "created_by", "title_key"),
+        *keyset_index("tasks", "created_by", "position"),
         Index(
             "ix_tasks_remind_at",
             "remind_at",
-            sqlite_where=_awaited,
-            postgresql_where=_awaited,
+            sqlite_where=_HAS_REMINDER,
+            postgresql_where=_HAS_REMINDER,
         ),
-        # SQLite's is a table of FTS5, tasks_search, which triggers keep: the migrations have it.
-        only_on(
+        # SQLite has the table tasks_search instead, see search_index.py.
+        dialect_index(
             "postgresql",
             Index(
                 "ix_tasks_search_words",
                 "search_words",
                 postgresql_using="gin",
-                postgresql_with={
-                    "fastupdate": "off"
-                },  # else each search reads what is yet to be sorted in
+                # With fast update, each search would read the list of pending entries too.
+                postgresql_with={"fastupdate": "off"},
             ),
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
     title: Mapped[str] = mapped_column(String(150))
-    title_key: Mapped[str] = mapped_column(code_point_text(450))
+    title_key: Mapped[str] = mapped_column(BinaryCollatedString(450))
     description: Mapped[str | None] = mapped_column(Text)
-    search_words: Mapped[str] = mapped_column(Words, server_default="", deferred=True)
-    status: Mapped[str] = mapped_column(Word)
-    priority: Mapped[str] = mapped_column(Rank(Priority))
+    search_words: Mapped[str] = mapped_column(SearchVector, server_default="", deferred=True)
+    status: Mapped[str] = mapped_column(StringEnum)
+    priority: Mapped[str] = mapped_column(OrderedEnum(Priority))
     due_date: Mapped[date | None]
     due_at: Mapped[datetime | None]
     due_key: Mapped[datetime | None]
     remind_at: Mapped[datetime | None]
     time_zone: Mapped[str | None] = mapped_column(String(64))
-    position: Mapped[str] = mapped_column(code_point_text(255))
+    position: Mapped[str] = mapped_column(BinaryCollatedString(255))
     version: Mapped[int] = mapped_column()
-    created_by: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"))
+    created_by: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     completed_at: Mapped[datetime | None]
 
-    # Each UPDATE names the version that it was decided on: check and write are one statement.
+    creator: Mapped[User] = relationship(
+        lazy="raise", backref=backref("tasks", lazy="raise", passive_deletes="all")
+    )
+
+    # The ORM increments the version, and updates the row only at the version that it read.
     __mapper_args__ = {"version_id_col": version}
 
-    def require_version(self, versions: Collection[int] | None) -> None:
-        """Raise StaleVersion unless this is one of ``versions``; None stands for any."""
-        require_version(self.version, versions)
 
-    def apply(self, changes: Mapping[str, Any], now: datetime, *, owner_zone: str) -> None:
-        """Take on ``changes``, and what follows from them; days are those of ``owner_zone``."""
-        before = {name: getattr(self, name) for name in DECIDING}
-        for name, value in changed_values(before, changes, now, owner_zone=owner_zone).items():
-            setattr(self, name, value)
+attach_search_index(Task.metadata.tables["tasks"])
 
-
-# What a client says of a task, and whose it is: all else follows.
-DECIDING = (
-    "title",
-    "description",
-    "status",
-    "priority",
-    "due_date",
-    "due_at",
-    "time_zone",
-    "position",
-    "created_by",
+TASK_COLUMNS = (
+    Task.id,
+    Task.title,
+    Task.description,
+    Task.status,
+    Task.priority,
+    Task.due_date,
+    Task.due_at,
+    Task.time_zone,
+    Task.position,
+    Task.version,
+    Task.created_by,
+    Task.created_at,
+    Task.updated_at,
+    Task.completed_at,
+)
+# What clients can set; all other columns are derived.
+CLIENT_COLUMNS = (
+    Task.title,
+    Task.description,
+    Task.status,
+    Task.priority,
+    Task.due_date,
+    Task.due_at,
+    Task.time_zone,
+    Task.position,
 )
 
 
-def require_version(version: int, versions: Collection[int] | None) -> None:
-    """Raise StaleVersion unless a task's version is one of ``versions``; None stands for any."""
-    if versions is not None and version not in versions:
+def require_version(version: int, expected: Collection[int] | None) -> None:
+    """Raise StaleVersion unless ``version`` is one of the expected; None stands for any."""
+    if expected is not None and version not in expected:
         raise StaleVersion(version)
 
 
-def changed_values(
-    before: Mapping[str, Any], changes: Mapping[str, Any], now: datetime, *, owner_zone: str
+def compute_changes(
+    state: Mapping[str, Any], changes: Mapping[str, Any], now: datetime
 ) -> dict[str, Any]:
-    """Return the columns that ``changes`` move, and those that follow them: none if it is so yet.
+    """Return the columns to update, with the derived ones; empty if nothing changes.
 
-    A day without a zone is one of ``owner_zone``.
+    ``state`` has the CLIENT_COLUMNS, ``created_by``, and ``owner_zone``, the zone of due dates
+    without one.
     """
-    changed = {name: value for name, value in changes.items() if before[name] != value}
-    if not changed:
+    values = {name: value for name, value in changes.items() if state[name] != value}
+    if not values:
         return {}
-    if changed.get("due_at"):
-        changed["due_date"] = None
-    elif changed.get("due_date"):
-        changed["due_at"] = None
-    after = {**before, **changed}
-    if "title" in changed:
-        changed["title_key"] = after["title"].casefold()
-    if "title" in changed or "description" in changed:
-        changed["search_words"] = stored_words(
+    if values.get("due_at"):
+        values["due_date"] = None
+    elif values.get("due_date"):
+        values["due_at"] = None
+    after = {**state, **values}
+    if "title" in values:
+        values["title_key"] = after["title"].casefold()
+    if "title" in values or "description" in values:
+        values["search_words"] = stored_words(
             after["created_by"], after["title"], after["description"]
         )
-    if "due_date" in changed or "due_at" in changed:
-        changed["due_key"] = due_key(after["due_date"], after["due_at"])
-    if "status" in changed:
-        changed["completed_at"] = now if after["status"] == Status.completed else None
-    # One that was reminded of is so again only where its moment has moved.
-    if (moment := _moment(after, owner_zone)) != _moment(before, owner_zone):
-        changed["remind_at"] = if_ahead(moment, now)
-    return changed | {"updated_at": now}
+    if "due_date" in values or "due_at" in values:
+        values["due_key"] = due_sort_key(after["due_date"], after["due_at"])
+    if "status" in values:
+        values["completed_at"] = now if after["status"] == Status.completed else None
+    # A task is reminded of again only if the time of its reminder changes.
+    if (remind_at := _reminder_time(after)) != _reminder_time(state):
+        values["remind_at"] = future_or_none(remind_at, now)
+    return values | {"updated_at": now}
 
 
-def _moment(task: Mapping[str, Any], owner_zone: str) -> datetime | None:
-    if task["status"] in CLOSED:
-        return None
-    return due_moment(task["due_date"], task["due_at"], task["time_zone"] or owner_zone)
+def build_task_values(now: datetime, *, owner_zone: str, **data: Any) -> dict[str, Any]:
+    """Return all columns of a new task from ``data``, its CLIENT_COLUMNS and ``created_by``.
 
-
-def task_values(now: datetime, *, owner_zone: str, **said: Any) -> dict[str, Any]:
-    """Return the columns of a task at its creation: what is said of it, and what follows.
-
-    A day without a zone is one of ``owner_zone``.
+    ``owner_zone`` is the zone of due dates without one.
     """
-    done = said["status"] == Status.completed
-    zone = said["time_zone"] or owner_zone
-    moment = due_moment(said["due_date"], said["due_at"], zone)
-    return said | {
-        "title_key": said["title"].casefold(),
-        "search_words": stored_words(said["created_by"], said["title"], said.get("description")),
-        "due_key": due_key(said["due_date"], said["due_at"]),
-        "remind_at": None if said["status"] in CLOSED else if_ahead(moment, now),
+    remind_at = _reminder_time({**data, "owner_zone": owner_zone})
+    return data | {
+        "title_key": data["title"].casefold(),
+        "search_words": stored_words(data["created_by"], data["title"], data.get("description")),
+        "due_key": due_sort_key(data["due_date"], data["due_at"]),
+        "remind_at": future_or_none(remind_at, now),
         "version": 1,
         "created_at": now,
         "updated_at": now,
-        "completed_at": now if done else None,
+        "completed_at": now if data["status"] == Status.completed else None,
     }
 
 
-def due_key(due_date: date | None, due_at: datetime | None) -> datetime | None:
-    """Return the instant that a due day or a due instant sorts by; a day by its beginning."""
+def _reminder_time(task: Mapping[str, Any]) -> datetime | None:
+    if task["status"] in TERMINAL_STATUSES:
+        return None
+    return due_moment(task["due_date"], task["due_at"], task["time_zone"] or task["owner_zone"])
+
+
+def due_sort_key(due_date: date | None, due_at: datetime | None) -> datetime | None:
+    """Return the instant that a task is sorted by; a date sorts by its beginning in UTC."""
     if due_date is not None:
         return datetime.combine(due_date, time(), UTC)
     return due_at
 
 
 def due_moment(due_date: date | None, due_at: datetime | None, zone: str) -> datetime | None:
-    """Return when one is to be reminded: of an instant then, of a day in ``zone`` that morning."""
+    """Return when to remind of a task: at ``due_at``, or in the morning of ``due_date``."""
     if due_date is not None:
-        return datetime.combine(due_date, MORNING, ZoneInfo(zone))
+        return datetime.combine(due_date, REMINDER_TIME, ZoneInfo(zone))
     return due_at
 
 
-def if_ahead(moment: datetime | None, now: datetime) -> datetime | None:
-    """Return a moment in UTC if it is yet to come: of what is past nobody is reminded."""
+def future_or_none(moment: datetime | None, now: datetime) -> datetime | None:
+    """Return ``moment`` in UTC, or None if it has passed: there are no late reminders."""
     return moment.astimezone(UTC) if moment is not None and moment > now else None

@@ -1,20 +1,19 @@
-"""What a batch is made of."""
+"""Operation of a batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.errors import Problem
-from app.tasks.models import Task
 
 
 @dataclass(slots=True)
 class Operation:
-    """One change that was asked for, and what became of it: a task, a problem, or neither."""
+    """A requested change, and its result: the task, a problem, or neither after a deletion."""
 
     op: Literal["create", "update", "delete"]
     id: int | None
     version: int | None
     body: Mapping[str, Any]
     problem: Problem | None = None
-    task: Task | None = None
+    task: Mapping[str, Any] | None = None

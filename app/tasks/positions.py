@@ -1,31 +1,31 @@
-"""Places in a list that is ordered by hand: strings, compared byte by byte, with room after each.
+"""Positions in a manually sorted list: strings that sort by their bytes, with room after each.
 
-A place is a letter that tells how many digits follow, then those digits: ``a0`` to ``az``, then
-``b00``. So places grow with the logarithm of how many were given out.
+A position is a letter for the number of digits that follow, and the digits: ``a0`` to ``az``, then
+``b00``. Its length grows with the logarithm of the number of positions.
 """
 
 import string
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 FIRST = "a0"
-LARGEST = "z" * 27
-LONGEST = 255
+MAX_PREFIX = "z" * 27
+MAX_LENGTH = 255
 
 
 def after(last: str | None) -> str:
-    """Return a place behind ``last``, which may be any string of DIGITS; the first without one.
+    """Return a position after ``last``, any string of DIGITS, or the first position.
 
-    Where there is no room left behind, it is ``last`` again.
+    If the next one would be too long, return ``last``.
     """
-    place = _behind(last)
-    return place if len(place) <= LONGEST or last is None else last
+    position = _next(last)
+    return position if len(position) <= MAX_LENGTH or last is None else last
 
 
-def _behind(last: str | None) -> str:
+def _next(last: str | None) -> str:
     if last is None or last[:1] < "a":
         return FIRST
-    if last.startswith(LARGEST):
-        return LARGEST + _behind(last[len(LARGEST) :] or None)
+    if last.startswith(MAX_PREFIX):
+        return MAX_PREFIX + _next(last[len(MAX_PREFIX) :] or None)
     count = ord(last[0]) - ord("a") + 1
     digits = [DIGITS.index(digit) for digit in last[1 : count + 1].ljust(count, DIGITS[0])]
     while digits and digits[-1] == len(DIGITS) - 1:

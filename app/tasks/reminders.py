@@ -1,7 +1,7 @@
-"""Reminders: each task's owner is mailed once, at the moment in its zone or else in the owner's.
+"""Reminders: one email to the owner of a task when it is due.
 
-``Task.remind_at`` is when to look: whether the moment has come is judged then, by the owner's zone
-as it is.
+``Task.remind_at`` is when to check a task. Whether it is due then depends on the owner's time zone
+at that moment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,92 +13,94 @@ from sqlalchemy import Row, Table, bindparam, func, null, select, update
 
 from app import clock
 from app.auth.models import User
-from app.auth.policy import NOTIFIED_WHEN_DUE
+from app.auth.permissions import NOTIFIED_WHEN_DUE
+from app.db.transactions import commit
 from app.extensions import db
+from app.outbox.queue import handler
 from app.outbox.schedule import periodic
-from app.outbox.work import job
-from app.tasks import mails
-from app.tasks.models import Task, due_moment, if_ahead
-from app.transactions import commit
+from app.tasks import emails
+from app.tasks.models import Task, due_moment, future_or_none
 
-EVERY = timedelta(minutes=1)
-# How many tasks a transaction settles.
-CHUNK = 500
-# No morning is later than this after its day has begun in UTC.
-LATEST_MORNING = timedelta(days=1)
+INTERVAL = timedelta(minutes=1)
+# Tasks of one transaction.
+BATCH_SIZE = 500
+# In every time zone the reminder of a date is less than this after the date's beginning in UTC.
+MAX_MORNING_DELAY = timedelta(days=1)
 
 TABLE: Table = Task.metadata.tables["tasks"]
-# Found first, by their index, and then whose they are.
-_awaited = (
+# A CTE, so that the tasks are found by their index before the users are joined.
+_candidates = (
     select(Task.id, Task.due_date, Task.due_at, Task.time_zone, Task.created_by)
     .where(Task.remind_at <= bindparam("now"))
     .order_by(Task.remind_at)
-    .limit(bindparam("most"))
+    .limit(bindparam("batch_size"))
     .with_for_update(skip_locked=True)
-    .cte("awaited")
+    .cte("candidates")
 )
-AWAITED = (
+CANDIDATES = (
     select(
-        _awaited.c.id,
-        _awaited.c.due_date,
-        _awaited.c.due_at,
-        func.coalesce(_awaited.c.time_zone, User.time_zone).label("zone"),
+        _candidates.c.id,
+        _candidates.c.due_date,
+        _candidates.c.due_at,
+        func.coalesce(_candidates.c.time_zone, User.time_zone).label("zone"),
         NOTIFIED_WHEN_DUE,
     )
-    .join_from(_awaited, User, User.id == _awaited.c.created_by)
+    .join_from(_candidates, User, User.id == _candidates.c.created_by)
     .execution_options(locks_rows=True)
 )
-# Neither counts as a change of the task: its version stays.
+# Reminders are not visible to clients: the version of the task stays.
 CLEAR = (
     update(TABLE)
     .where(TABLE.c.id.in_(bindparam("task_ids", expanding=True)))
     .values(remind_at=null())
 )
-MOVE = update(TABLE).where(TABLE.c.id == bindparam("task_id")).values(remind_at=bindparam("moment"))
+POSTPONE = (
+    update(TABLE).where(TABLE.c.id == bindparam("task_id")).values(remind_at=bindparam("moment"))
+)
 
 
 def send_reminders() -> int:
-    """Have owners reminded of what has come due, and return how many tasks were looked at.
+    """Enqueue the reminders of all due tasks; return the number of tasks that were checked.
 
-    However many do this at once, each task is settled by one of them.
+    Concurrent runs process each task once.
     """
-    settled = 0
-    while count := _settle_some():
-        settled += count
-    return settled
+    total = 0
+    while count := _process_batch():
+        total += count
+    return total
 
 
-def _settle_some() -> int:
-    """Settle the tasks whose time has come longest and nobody else is at, in one transaction."""
+def _process_batch() -> int:
+    """Process the tasks that have waited longest and are not locked, in one transaction."""
     now = clock.now()
-    found = db.session.execute(AWAITED, {"now": now, "most": CHUNK}).all()
-    later = list(_later(found, now))
-    moved = {row["task_id"] for row in later}
-    due = [row for row in found if row.id not in moved]
-    if later:
-        db.session.execute(MOVE, later)
+    tasks = db.session.execute(CANDIDATES, {"now": now, "batch_size": BATCH_SIZE}).all()
+    postponed = list(_not_due_yet(tasks, now))
+    postponed_ids = {row["task_id"] for row in postponed}
+    due = [task for task in tasks if task.id not in postponed_ids]
+    if postponed:
+        db.session.execute(POSTPONE, postponed)
     if due:
-        db.session.execute(CLEAR, {"task_ids": [row.id for row in due]})
-    mails.remind(row.id for row in due if row.notified_when_due)
-    return commit(len(found))
+        db.session.execute(CLEAR, {"task_ids": [task.id for task in due]})
+    emails.notify_due(task.id for task in due if task.notified_when_due)
+    return commit(len(tasks))
 
 
-def _later(found: Iterable[Row[*tuple[Any, ...]]], now: datetime) -> Iterator[dict[str, Any]]:
-    """Yield those whose moment is yet to come, in the zone that their owner is in now."""
-    for row in found:
-        if moment := if_ahead(due_moment(row.due_date, row.due_at, row.zone), now):
-            yield {"task_id": row.id, "moment": moment}
+def _not_due_yet(tasks: Iterable[Row[*tuple[Any, ...]]], now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield the tasks whose reminder is later in the current time zone of their owner."""
+    for task in tasks:
+        if moment := future_or_none(due_moment(task.due_date, task.due_at, task.zone), now):
+            yield {"task_id": task.id, "moment": moment}
 
 
-@job("time_zone_changed")
-def _look_again(user_id: int) -> None:
-    """Have the days that an account awaits judged anew: they were those of another zone."""
+@handler("time_zone_changed")
+def _check_again(user_id: int) -> None:
+    """Check the due dates of a user again after a change of its time zone."""
     now = clock.now()
-    of_its_zone = (
+    affected = (
         select(Task.id)
         .where(
             Task.created_by == user_id,
-            Task.due_key > now - LATEST_MORNING,
+            Task.due_key > now - MAX_MORNING_DELAY,
             Task.due_date.is_not(None),
             Task.time_zone.is_(None),
             Task.remind_at.is_not(None),
@@ -106,8 +108,8 @@ def _look_again(user_id: int) -> None:
         .order_by(Task.id)
         .with_for_update()
     )
-    db.session.execute(update(TABLE).where(TABLE.c.id.in_(of_its_zone)).values(remind_at=now))
+    db.session.execute(update(TABLE).where(TABLE.c.id.in_(affected)).values(remind_at=now))
 
 
 def init_app(_app: Flask) -> None:
-    periodic(every=EVERY)(send_reminders)
+    periodic(every=INTERVAL)(send_reminders)

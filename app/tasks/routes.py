@@ -1,110 +1,111 @@
-"""Tasks over HTTP."""
+"""Endpoints of tasks."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from app.auth.guard import requires_token
+from app.api.blueprint import Blueprint
+from app.api.etags import if_match
+from app.api.idempotency import idempotent
+from app.api.responses import location
+from app.auth.decorators import token_required
 from app.auth.models import Actor, Scope
+from app.db.pagination import Page
 from app.errors import NotFound, StaleVersion
-from app.http.blueprint import Blueprint
-from app.http.conditional import if_match
-from app.http.idempotency import idempotent
-from app.http.output import Row
-from app.http.pages import Page
-from app.http.remembering import remembered
-from app.tasks import policy, services
+from app.tasks import services
 from app.tasks.batch import run_batch
-from app.tasks.guard import hides_task
+from app.tasks.decorators import task_or_404
 from app.tasks.operations import Operation
 from app.tasks.schemas import (
-    BATCH,
-    BATCH_ANSWER,
-    CHANGE_STATUS,
-    CHANGE_TASK,
-    CREATE_TASK,
-    REPLACE_TASK,
-    TASK,
-    TASK_PAGE,
-    TASK_QUERY,
+    BatchResponseSchema,
+    BatchSchema,
+    CreateTaskSchema,
+    ReplaceTaskSchema,
+    TaskPageSchema,
+    TaskQuerySchema,
+    TaskSchema,
+    UpdateStatusSchema,
+    UpdateTaskSchema,
 )
 
-blueprint = Blueprint("tasks", __name__, url_prefix="/api/v1/tasks", description="Tasks.")
+TaskRow = dict[str, Any]
+
+blp = Blueprint("tasks", __name__, description="Tasks.")
 
 
-@blueprint.get("")
-@requires_token(Scope.tasks_read)
-@blueprint.arguments(TASK_QUERY, location="query")
-@blueprint.response(200, TASK_PAGE)
-@remembered(TASK, policy.list_depends_on)
+@blp.get("")
+@token_required(Scope.tasks_read)
+@blp.arguments(TaskQuerySchema, location="query")
+@blp.response(200, TaskPageSchema)
 def list_tasks(actor: Actor, query: dict[str, Any]) -> Page:
-    """List tasks, filtered and sorted."""
+    """List tasks."""
     return services.list_tasks(actor, **query)
 
 
-@blueprint.post("")
-@requires_token(Scope.tasks_write)
+@blp.post("")
+@token_required(Scope.tasks_write)
+@blp.arguments(CreateTaskSchema)
 @idempotent
-@blueprint.arguments(CREATE_TASK)
-@blueprint.response(201, TASK)
-def create_task(actor: Actor, task: dict[str, Any]) -> Row:
+@blp.response(201, TaskSchema)
+def create_task(actor: Actor, data: dict[str, Any]) -> tuple[TaskRow, dict[str, str]]:
     """Create a task."""
-    return services.create_task(actor, **task)
+    task = services.create_task(actor, **data)
+    return task, location("tasks.read_task", task_id=task["id"])
 
 
-@blueprint.post("/batch")
-@requires_token(Scope.tasks_write)
+@blp.post("/batch")
+@token_required(Scope.tasks_write)
+@blp.arguments(BatchSchema)
 @idempotent
-@blueprint.refuses(NotFound, StaleVersion)
-@blueprint.arguments(BATCH)
-@blueprint.response(200, BATCH_ANSWER)
-def change_tasks(actor: Actor, asked: dict[str, Any]) -> Sequence[Operation]:
-    """Create, change and delete up to 100 tasks at once: all or none, or each for itself."""
-    return run_batch(actor, **asked)
+@blp.alt_response(NotFound, StaleVersion)
+@blp.response(200, BatchResponseSchema)
+def run_task_batch(actor: Actor, batch: dict[str, Any]) -> Sequence[Operation]:
+    """Create, update and delete up to 100 tasks in one request."""
+    return run_batch(actor, **batch)
 
 
-@blueprint.get("/<row_id:task_id>")
-@requires_token(Scope.tasks_read)
-@hides_task
-@blueprint.response(200, TASK)
-def read_task(actor: Actor, task_id: int) -> Row:
-    """Read a task."""
+@blp.get("/<row_id:task_id>")
+@token_required(Scope.tasks_read)
+@task_or_404
+@blp.response(200, TaskSchema)
+def read_task(actor: Actor, task_id: int) -> TaskRow:
+    """Retrieve a task."""
     return services.read_task(actor, task_id)
 
 
-@blueprint.put("/<row_id:task_id>")
-@requires_token(Scope.tasks_write)
-@hides_task
-@blueprint.arguments(REPLACE_TASK)
-@blueprint.response(200, TASK)
-def replace_task(actor: Actor, task: dict[str, Any], task_id: int) -> Row:
-    """Replace what a client may say of a task; what is left out takes its default."""
-    return services.change_task(actor, task_id, task, versions=if_match())
+@blp.put("/<row_id:task_id>")
+@token_required(Scope.tasks_write)
+@task_or_404
+@blp.arguments(ReplaceTaskSchema)
+@blp.response(200, TaskSchema)
+def replace_task(actor: Actor, data: dict[str, Any], task_id: int) -> TaskRow:
+    """Replace a task; absent optional fields take their defaults."""
+    return services.update_task(actor, task_id, data, expected=if_match())
 
 
-@blueprint.patch("/<row_id:task_id>")
-@requires_token(Scope.tasks_write)
-@hides_task
-@blueprint.arguments(CHANGE_TASK)
-@blueprint.response(200, TASK)
-def change_task(actor: Actor, changes: dict[str, Any], task_id: int) -> Row:
-    """Change some fields of a task."""
-    return services.change_task(actor, task_id, changes, versions=if_match())
+@blp.patch("/<row_id:task_id>")
+@token_required(Scope.tasks_write)
+@task_or_404
+@blp.arguments(UpdateTaskSchema(partial=True))
+@blp.response(200, TaskSchema)
+def update_task(actor: Actor, changes: dict[str, Any], task_id: int) -> TaskRow:
+    """Update some fields of a task."""
+    return services.update_task(actor, task_id, changes, expected=if_match())
 
 
-@blueprint.put("/<row_id:task_id>/status")
-@requires_token(Scope.tasks_write)
-@hides_task
-@blueprint.arguments(CHANGE_STATUS)
-@blueprint.response(200, TASK)
-def change_status(actor: Actor, change: dict[str, str], task_id: int) -> Row:
+@blp.put("/<row_id:task_id>/status")
+@token_required(Scope.tasks_write)
+@task_or_404
+@blp.arguments(UpdateStatusSchema)
+@blp.response(200, TaskSchema)
+def update_status(actor: Actor, changes: dict[str, str], task_id: int) -> TaskRow:
     """Start, complete, cancel or reopen a task."""
-    return services.change_task(actor, task_id, change, versions=if_match())
+    return services.update_task(actor, task_id, changes, expected=if_match())
 
 
-@blueprint.delete("/<row_id:task_id>")
-@requires_token(Scope.tasks_write)
-@hides_task
-@blueprint.response(204)
+@blp.delete("/<row_id:task_id>")
+@token_required(Scope.tasks_write)
+@task_or_404
+@blp.response(204)
 def delete_task(actor: Actor, task_id: int) -> None:
     """Delete a task."""
-    services.delete_task(actor, task_id, versions=if_match())
+    services.delete_task(actor, task_id, expected=if_match())

@@ -1,38 +1,34 @@
-"""What a search goes by: the words of a text, cut alike for what is stored and what is asked.
+"""Tokenizer of the full-text search, used for stored texts and for queries alike.
 
-A word is a run of letters and digits, without case and accents, and is found by its beginnings.
-Any other sign stands for itself, and a run of signs is found by any part of it.
+A word is a run of letters and digits, compared without case and accents; a query finds words by
+their prefixes. All other signs stand for themselves; a query finds any part of a run of signs.
 
-Each word is stored behind the number of the list it is in, ``12:milk``: an index of such words is
-read no further than one account's, whatever others write.
+Each stored word is prefixed with the id of the list's owner, as in ``12:milk``, so that a search
+reads the index entries of one user only.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
 from unicodedata import category, combining, normalize
 
-# At four bytes a character, with the number before it, what a word of a tsvector holds.
-LONGEST_WORD = 500
-# A run of n signs is stored as n words of at most this length: a megabyte at most, as a tsvector.
-LONGEST_SIGNS = 8
+# With four bytes a character and the prefix, a lexeme of a tsvector (2,046 bytes) still holds it.
+MAX_WORD_LENGTH = 500
+# A run of n signs is stored as n words of at most this length. A tsvector is limited to 1 MB.
+MAX_SIGNS_LENGTH = 8
 
-LAST = "\U0010ffff"
-SURROGATES = 0xD800
 _WORD = re.compile(r"[a-z0-9]+")
 _SIGNS = re.compile(r"[^\sA-Za-z0-9]+")
-# The virama, the nukta and kana's voicing make another letter, as marks without a class do.
-_LETTER_MAKING = {0, 7, 8, 9}
+# Combining classes of marks that make another letter: virama, nukta, kana voicing, and none.
+_LETTER_MARKS = {0, 7, 8, 9}
 _STROKES = str.maketrans("đħıłøŧ", "dhilot")
-_ESCAPES = str.maketrans({sign: f"!{sign}" for sign in "!%_"})
-_IN_TSQUERY = str.maketrans({"'": "''", "\\": "\\\\"})
+_TSQUERY_ESCAPES = str.maketrans({"'": "''", "\\": "\\\\"})
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, sorted; none of them is the beginning of another."""
-    found = _words_of_ascii(text) if text.isascii() else _words_of_any(text)
-    ordered = sorted(found)
+    """Return the sorted words of a text, without those that are a prefix of another."""
+    unique = _words_of_ascii(text) if text.isascii() else _words_of_any(text)
+    ordered = sorted(unique)
     return [
         word
         for word, following in zip_longest(ordered, ordered[1:], fillvalue="")
@@ -41,65 +37,29 @@ def words(text: str) -> list[str]:
 
 
 def _words_of_ascii(text: str) -> set[str]:
-    """The same as of any text, in a tenth of the time."""
-    found = {word[:LONGEST_WORD] for word in _WORD.findall(text.lower())}
+    """Return the same as ``_words_of_any``, ten times as fast."""
+    unique = {word[:MAX_WORD_LENGTH] for word in _WORD.findall(text.lower())}
     for signs in _SIGNS.findall(text):
-        found.update(_parts(signs))
-    return found
+        unique.update(_parts(signs))
+    return unique
 
 
 def _words_of_any(text: str) -> set[str]:
-    found: set[str] = set()
-    for kind, run in groupby(_by_kind(normalize("NFC", text)), key=lambda pair: pair[0]):
+    unique: set[str] = set()
+    for kind, run in groupby(_classify(normalize("NFC", text)), key=lambda pair: pair[0]):
         characters = "".join(character for _, character in run)
         if kind == "word":
-            found.add(_fold(characters)[:LONGEST_WORD])
+            unique.add(_fold(characters)[:MAX_WORD_LENGTH])
         elif kind == "signs":
-            found.update(_parts(characters))
-    return found
+            unique.update(_parts(characters))
+    return unique
 
 
 def _parts(signs: str) -> Iterator[str]:
-    return (signs[start : start + LONGEST_SIGNS] for start in range(len(signs)))
+    return (signs[start : start + MAX_SIGNS_LENGTH] for start in range(len(signs)))
 
 
-def listed_words(owner_id: int, text: str) -> list[str]:
-    """Return the words of a text in one account's list."""
-    return [f"{owner_id}:{word}" for word in words(text)]
-
-
-def stored_words(owner_id: int, title: str, description: str | None) -> str:
-    """Return the words of a task as they are stored, separated by spaces."""
-    return " ".join(listed_words(owner_id, f"{title} {description or ''}"))
-
-
-def pattern(listed: Iterable[str]) -> str:
-    """Return what stored words are LIKE that begin with each of these; ``!`` escapes.
-
-    One pattern will do for them all, because they are sorted on both sides. Within an account's
-    list its number and a colon are found where a word begins and nowhere else.
-    """
-    return f"%{'%'.join(word.translate(_ESCAPES) for word in listed)}%"
-
-
-def fts5_words(listed: Iterable[str]) -> str:
-    """Return, for SQLite, each word with the first that is behind all that begin with it."""
-    return json.dumps([(word, _behind_all(word)) for word in listed])
-
-
-def _behind_all(word: str) -> str:
-    """Return the first word, by code points, that is behind all that begin with ``word``."""
-    start = word.rstrip(LAST)
-    last = ord(start[-1]) + 1
-    return start[:-1] + chr(0xE000 if last == SURROGATES else last)
-
-
-def tsquery(listed: Iterable[str]) -> str:
-    """Return PostgreSQL's tsquery for words that begin with each of these."""
-    return " & ".join(f"'{word.translate(_IN_TSQUERY)}':*" for word in listed)
-
-
-def _by_kind(text: str) -> Iterator[tuple[str, str]]:
+def _classify(text: str) -> Iterator[tuple[str, str]]:
     kind = "space"
     for character in text:
         if character.isalnum():
@@ -112,7 +72,28 @@ def _by_kind(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _fold(word: str) -> str:
+    """Remove case and accents."""
     if word.isascii():
         return word.lower()
     folded = normalize("NFD", word).casefold().translate(_STROKES)
-    return normalize("NFC", "".join(c for c in folded if combining(c) in _LETTER_MAKING))
+    return normalize("NFC", "".join(c for c in folded if combining(c) in _LETTER_MARKS))
+
+
+def owner_words(owner_id: int, text: str) -> list[str]:
+    """Return the words of a text with the prefix of an owner."""
+    return [f"{owner_id}:{word}" for word in words(text)]
+
+
+def stored_words(owner_id: int, title: str, description: str | None) -> str:
+    """Return the space-separated words of a task, as ``Task.search_words`` stores them."""
+    return " ".join(owner_words(owner_id, f"{title} {description or ''}"))
+
+
+def fts5_query(prefixes: Iterable[str]) -> str:
+    """Return SQLite's FTS5 query for rows with a word for each of the prefixes."""
+    return " AND ".join('"{}"*'.format(prefix.replace('"', '""')) for prefix in prefixes)
+
+
+def tsquery(prefixes: Iterable[str]) -> str:
+    """Return PostgreSQL's tsquery for rows with a word for each of the prefixes."""
+    return " & ".join(f"'{prefix.translate(_TSQUERY_ESCAPES)}':*" for prefix in prefixes)

@@ -1,39 +1,63 @@
-"""The rules of tasks."""
+"""Services of tasks."""
 
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth.models import Actor, User
+from app.db.compiled import CompiledInsert, CompiledSelect, CompiledUpdate
+from app.db.engine import for_update
+from app.db.pagination import Page
+from app.db.transactions import begin, commit
 from app.errors import NotFound
 from app.extensions import db
-from app.http.conditional import Versions
-from app.http.output import Row
-from app.http.pages import Page
-from app.statements import Alteration, Insertion, Query
-from app.tasks import mails, policy, positions
-from app.tasks.listing import TASKS, filter_values
-from app.tasks.models import DECIDING, Task, changed_values, require_version, task_values
-from app.tasks.schemas import TASK
-from app.tasks.search import listed_words
-from app.transactions import begin, commit
-
-_one = (Task.id == bindparam("task_id"), policy.VISIBLE)
-READ = Query(select(*TASK.columns).where(*_one), shown=True)
-LOCK = select(Task).where(*_one).with_for_update().execution_options(locks_rows=True)
-JUDGE = Query(select(Task.version, *(getattr(Task, name) for name in DECIDING)).where(*_one))
-CREATE = Insertion(Task)
-CHANGE = Alteration(Task, TASK.columns, shown=True)
-LAST_POSITION = Query(
-    select(func.max(Task.position)).where(Task.created_by == bindparam("actor_id"))
+from app.tasks import emails, permissions, positions
+from app.tasks.listing import TASKS, filter_params
+from app.tasks.models import (
+    CLIENT_COLUMNS,
+    TASK_COLUMNS,
+    Priority,
+    Status,
+    Task,
+    build_task_values,
+    compute_changes,
+    require_version,
 )
-COUNT = select(func.count()).where(Task.created_by == bindparam("owner_id"))
+
+TaskRow = dict[str, Any]
+# The versions that a client is ready to overwrite; None stands for any.
+ExpectedVersions = Collection[int] | None
+
+TABLE: Table = Task.metadata.tables["tasks"]
+_visible_task = (Task.id == bindparam("task_id"), permissions.can_view)
+_owner_zone = User.time_zone.label("owner_zone")
+# The statements of single tasks are compiled: these are most of all requests.
+READ = CompiledSelect(select(*TASK_COLUMNS).where(*_visible_task), json_ready=True)
+CURRENT_STATE = CompiledSelect(
+    select(Task.version, Task.created_by, *CLIENT_COLUMNS, _owner_zone)
+    .join(Task.creator)
+    .where(*_visible_task)
+)
+STATE_NAMES = ("version", "created_by", *(column.key for column in CLIENT_COLUMNS), "owner_zone")
+INSERT = CompiledInsert(Task)
+UPDATE = CompiledUpdate(Task, TASK_COLUMNS)
+LAST_POSITION = CompiledSelect(
+    select(func.max(Task.position)).where(Task.created_by == bindparam("owner_id"))
+)
+LOCK_ROWS = for_update(
+    select(*TASK_COLUMNS, _owner_zone)
+    .join(Task.creator)
+    .where(Task.id.in_(bindparam("task_ids", expanding=True)), permissions.can_view)
+    .order_by(Task.id),
+    of=Task,
+)
+INSERT_ROWS = insert(TABLE).returning(TABLE.c.id)
+DELETE_ROWS = delete(TABLE).where(TABLE.c.id.in_(bindparam("task_ids", expanding=True)))
 
 
 def list_tasks(
@@ -49,130 +73,148 @@ def list_tasks(
 
     Raises InvalidCursor for a cursor of another list.
     """
-    values = {
-        **policy.listed_for(actor, owner_id),
-        **filter_values(filters, actor.time_zone, clock.now()),
-    }
+    params = permissions.can_list_params(actor, owner_id)
+    params |= filter_params(filters, params["owner_id"], actor.time_zone, clock.now())
     return TASKS.page(
-        values=values,
-        filters=filters.keys() - {"q"},
-        words=listed_words(values["owner_id"], filters.get("q", "")),
+        values=params,
+        filters=filters.keys(),
         sort=sort,
         limit=limit,
         cursor=cursor,
-        bound_to=(actor.id, owner_id, sorted(filters.items())),
+        context=(actor.id, owner_id, sorted(filters.items())),
     )
 
 
-def read_task(actor: Actor, task_id: int) -> Row:
-    """Return one task that the actor may see. Raises NotFound."""
-    found = READ.first({"task_id": task_id, **policy.visible_to(actor)})
-    if found is None:
+def count_tasks(owner_id: int) -> int:
+    """Return the number of tasks of a user."""
+    statement = select(func.count()).where(Task.created_by == owner_id)
+    return db.session.scalar(statement) or 0
+
+
+def read_task(actor: Actor, task_id: int) -> TaskRow:
+    """Return a task that the actor may see. Raises NotFound."""
+    task: TaskRow | None = READ.first({"task_id": task_id, **permissions.can_view_params(actor)})
+    if task is None:
         raise NotFound
-    return TASK.from_row(found)
+    return task
 
 
-def create_task(actor: Actor, **said: Any) -> Row:
-    """Create a task of the actor's; without a position it goes last."""
-    if mails.confirms(actor):
+def create_task(
+    actor: Actor,
+    *,
+    title: str,
+    description: str | None = None,
+    status: str = Status.pending,
+    priority: str = Priority.none.name,
+    due_date: date | None = None,
+    due_at: datetime | None = None,
+    time_zone: str | None = None,
+    position: str | None = None,
+) -> TaskRow:
+    """Create a task of the actor; without a position it goes last."""
+    if emails.notifies_on_create(actor):
         begin()
-    [values] = new_rows(actor.id, actor.time_zone, [said], clock.now())
-    task = TASK.from_values({"id": CREATE.one(values), **values})
-    mails.confirm(actor, [task["id"]])
+    [values] = new_rows(
+        actor.id,
+        actor.time_zone,
+        [
+            {
+                "title": title,
+                "description": description,
+                "status": status,
+                "priority": priority,
+                "due_date": due_date,
+                "due_at": due_at,
+                "time_zone": time_zone,
+                "position": position,
+            }
+        ],
+        clock.now(),
+    )
+    task = {"id": INSERT.execute(values), **values}
+    emails.notify_created(actor, [task["id"]])
     return commit(task)
 
 
-def new_rows(
-    owner_id: int, owner_zone: str, bodies: Iterable[Mapping[str, Any]], now: datetime
-) -> list[dict[str, Any]]:
-    """Return the columns of tasks that are created together.
+def update_task(
+    actor: Actor, task_id: int, changes: Mapping[str, Any], *, expected: ExpectedVersions
+) -> TaskRow:
+    """Apply ``changes`` to a task that the actor may see.
 
-    Those that say no position go last, in their order.
+    Raises NotFound, or StaleVersion if the task is at none of the ``expected`` versions.
     """
+    params = {"task_id": task_id, **permissions.can_view_params(actor)}
+    task: TaskRow | None = None
+    # Without a lock: if another write comes between, read and decide again.
+    while task is None:
+        row = CURRENT_STATE.first(params)
+        if row is None:
+            raise NotFound
+        state = dict(zip(STATE_NAMES, row, strict=True))
+        require_version(state["version"], expected)
+        values = compute_changes(state, changes, clock.now())
+        if not values:
+            return commit(read_task(actor, task_id))
+        task = UPDATE.execute(task_id, state["version"], values)
+    return commit(task)
+
+
+def delete_task(actor: Actor, task_id: int, *, expected: ExpectedVersions) -> None:
+    """Delete a task that the actor may see.
+
+    Raises NotFound, or StaleVersion if the task is at none of the ``expected`` versions.
+    """
+    task = lock_rows(actor, [task_id]).get(task_id)
+    if task is None:
+        raise NotFound
+    require_version(task["version"], expected)
+    delete_rows(actor, [task])
+    commit()
+
+
+def new_rows(
+    owner_id: int, owner_zone: str, tasks: Iterable[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Return all columns of new tasks; those without a position go last, in their order."""
     last: str | None = None
     rows = []
-    for body in bodies:
-        said = dict(body)
-        position = said.pop("position", None)
+    for task in tasks:
+        position = task.get("position")
         if position is None:
             last = position = positions.after(last or _last_position(owner_id))
-        given = {"owner_zone": owner_zone, "created_by": owner_id, "position": position}
-        rows.append(task_values(now, **given, **said))
+        data = {**task, "position": position, "created_by": owner_id}
+        rows.append(build_task_values(now, owner_zone=owner_zone, **data))
     return rows
 
 
 def _last_position(owner_id: int) -> str | None:
-    [[last]] = LAST_POSITION.all({"actor_id": owner_id})
-    return str(last) if last is not None else None
+    [position] = LAST_POSITION.first({"owner_id": owner_id})
+    return None if position is None else str(position)
 
 
-def count_tasks(owner_id: int) -> int:
-    """Return how many tasks an account has."""
-    return db.session.scalar(COUNT, {"owner_id": owner_id}) or 0
+def lock_rows(actor: Actor, task_ids: Sequence[int]) -> Mapping[int, TaskRow]:
+    """Lock the tasks that the actor may see; return them by id, with their ``owner_zone``."""
+    params = {"task_ids": task_ids, **permissions.can_view_params(actor)}
+    return {row["id"]: dict(row) for row in db.session.execute(LOCK_ROWS, params).mappings()}
 
 
-def change_task(
-    actor: Actor, task_id: int, changes: Mapping[str, Any], *, versions: Versions
-) -> Row:
-    """Apply ``changes`` to one task that the actor may see.
-
-    Raises NotFound, or StaleVersion when the task is at none of ``versions``.
-    """
-    row = None
-    # Who comes between the look and the change has it looked at, and judged, once more.
-    while row is None:
-        version, before = _judged(actor, task_id, versions)
-        zones = owner_zones(actor, {before["created_by"]})
-        owner_zone = zones[before["created_by"]]
-        values = changed_values(before, changes, clock.now(), owner_zone=owner_zone)
-        if not values:
-            return commit(read_task(actor, task_id))
-        row = CHANGE.one(task_id, version, values)
-    return commit(TASK.from_row(row))
+def insert_rows(actor: Actor, rows: Sequence[dict[str, Any]]) -> list[TaskRow]:
+    """Insert tasks of the actor with one statement."""
+    # Ids are generated in the order of the rows, but may be returned in another.
+    ids = sorted(db.session.scalars(INSERT_ROWS, rows))
+    emails.notify_created(actor, ids)
+    return [{"id": task_id, **row} for task_id, row in zip(ids, rows, strict=True)]
 
 
-def delete_task(actor: Actor, task_id: int, *, versions: Versions) -> None:
-    """Delete one task that the actor may see.
-
-    Raises NotFound, or StaleVersion when the task is at none of ``versions``.
-    """
-    task = _lock(actor, task_id)
-    task.require_version(versions)
-    db.session.delete(task)
-    record_deletions(actor, [task])
-    commit()
+def update_rows(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Update ``columns`` of locked tasks; each row has them and the ``task_id``."""
+    values: dict[str, Any] = {name: bindparam(name) for name in columns}
+    statement = update(TABLE).where(TABLE.c.id == bindparam("task_id")).values(values)
+    db.session.execute(statement.values(version=TABLE.c.version + 1), rows)
 
 
-def _judged(actor: Actor, task_id: int, versions: Versions) -> tuple[int, dict[str, Any]]:
-    """Return the version of a task, and what it is.
-
-    Raises NotFound, or StaleVersion when the task is at none of ``versions``.
-    """
-    found = JUDGE.first({"task_id": task_id, **policy.visible_to(actor)})
-    if found is None:
-        raise NotFound
-    version, *values = found
-    require_version(version, versions)
-    return version, dict(zip(DECIDING, values, strict=True))
-
-
-def owner_zones(actor: Actor, owner_ids: AbstractSet[int]) -> Mapping[int, str]:
-    """Return the time zone of each of these accounts."""
-    zones = {actor.id: actor.time_zone}
-    if others := owner_ids - zones.keys():
-        found = db.session.execute(select(User.id, User.time_zone).where(User.id.in_(others)))
-        zones |= {owner.id: owner.time_zone for owner in found}
-    return zones
-
-
-def record_deletions(actor: Actor, tasks: Iterable[Task]) -> None:
-    """Record, for their owners, that ``actor`` deletes these tasks."""
-    each = [(task.created_by, {"task_id": task.id}) for task in tasks]
-    audit.record_all(Event.task_deleted, each, actor_id=actor.id)
-
-
-def _lock(actor: Actor, task_id: int) -> Task:
-    task = db.session.scalar(LOCK, {"task_id": task_id, **policy.visible_to(actor)})
-    if task is None:
-        raise NotFound
-    return task
+def delete_rows(actor: Actor, tasks: Sequence[TaskRow]) -> None:
+    """Delete locked tasks, and record that for their owners."""
+    db.session.execute(DELETE_ROWS, {"task_ids": [task["id"] for task in tasks]})
+    details = [(task["created_by"], {"task_id": task["id"]}) for task in tasks]
+    audit.record_all(Event.task_deleted, details, actor_id=actor.id)

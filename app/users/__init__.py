@@ -1,1 +1,1 @@
-"""Accounts, as administrators and operators manage them."""
+"""Administration of users."""

@@ -1,67 +1,65 @@
-"""Accounts over HTTP, as administrators manage them."""
+"""Endpoints of users, for administrators."""
 
 from typing import Any
 
-from app.audit.schemas import AUDIT_PAGE
-from app.auth.guard import requires_session
+from app.api.blueprint import Blueprint
+from app.api.schemas import PaginationSchema
+from app.audit.schemas import AuditEventPageSchema
+from app.auth.decorators import session_required
 from app.auth.models import Actor, User
-from app.auth.schemas import PAGE_QUERY
+from app.db.pagination import Page
 from app.errors import Conflict
-from app.http.blueprint import Blueprint
-from app.http.pages import Page
 from app.users import services
-from app.users.guard import for_admins, for_readers
-from app.users.schemas import ACCOUNT, ACCOUNT_PAGE, CHANGE_USER, USER_QUERY
+from app.users.decorators import admin_or_self_required, admin_required
+from app.users.schemas import AccountPageSchema, AccountSchema, UpdateUserSchema, UserQuerySchema
 
-blueprint = Blueprint(
-    "users", __name__, url_prefix="/api/v1/users", description="Accounts, for administrators."
-)
+blp = Blueprint("users", __name__, description="Users, for administrators.")
 
 
-@blueprint.get("")
-@requires_session()
-@for_admins
-@blueprint.arguments(USER_QUERY, location="query")
-@blueprint.response(200, ACCOUNT_PAGE)
+@blp.get("")
+@session_required()
+@admin_required
+@blp.arguments(UserQuerySchema, location="query")
+@blp.response(200, AccountPageSchema)
 def list_users(actor: Actor, query: dict[str, Any]) -> Page:
-    """List all accounts, filtered and sorted."""
+    """List all users."""
     return services.list_users(actor, **query)
 
 
-@blueprint.get("/<row_id:user_id>")
-@requires_session()
-@for_readers
-@blueprint.response(200, ACCOUNT)
+@blp.get("/<row_id:user_id>")
+@session_required()
+@admin_or_self_required
+@blp.response(200, AccountSchema)
 def read_user(actor: Actor, user_id: int) -> User:
-    """Read an account; one's own without being an administrator."""
+    """Get a user; other users' data is for administrators."""
     return services.get_user(actor, user_id)
 
 
-@blueprint.patch("/<row_id:user_id>")
-@requires_session()
-@for_admins
-@blueprint.arguments(CHANGE_USER)
-@blueprint.response(200, ACCOUNT)
-def change_user(actor: Actor, changes: dict[str, Any], user_id: int) -> User:
-    """Change the role of an account, disable or enable it."""
-    return services.change_user(actor, user_id, changes)
+@blp.patch("/<row_id:user_id>")
+@session_required()
+@admin_required
+@blp.arguments(UpdateUserSchema(partial=True))
+@blp.response(200, AccountSchema)
+def update_user(actor: Actor, changes: dict[str, Any], user_id: int) -> User:
+    """Change the role of a user, disable or enable it."""
+    return services.update_user(actor, user_id, changes)
 
 
-@blueprint.delete("/<row_id:user_id>")
-@requires_session()
-@for_admins
-@blueprint.refuses(Conflict)
-@blueprint.response(204)
+@blp.delete("/<row_id:user_id>")
+@session_required()
+@admin_required
+@blp.alt_response(Conflict)
+@blp.response(204)
 def delete_user(actor: Actor, user_id: int) -> None:
-    """Delete an account and all that is its own."""
+    """Delete a user with all its data."""
     services.delete_user(actor, user_id)
 
 
-@blueprint.get("/<row_id:user_id>/audit")
-@requires_session()
-@for_admins
-@blueprint.arguments(PAGE_QUERY, location="query")
-@blueprint.response(200, AUDIT_PAGE)
+@blp.get("/<row_id:user_id>/audit")
+@session_required()
+@admin_required
+@blp.arguments(PaginationSchema, location="query")
+@blp.response(200, AuditEventPageSchema)
 def list_user_events(actor: Actor, query: dict[str, Any], user_id: int) -> Page:
-    """List what was done to an account and in its name, the newest first."""
+    """List the audit events of a user, newest first."""
     return services.list_events(actor, user_id, **query)

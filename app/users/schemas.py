@@ -1,14 +1,14 @@
-"""What administrators say and are told of accounts."""
+"""Schemas of users, for administrators."""
 
 from typing import Any
 
-from flask_marshmallow import Schema
 from marshmallow import fields, post_load
 
+from app.api.fields import AwareDateTime, Enum, QueryBoolean, Sort, StrictBoolean, String
+from app.api.schemas import PageSchema, PaginationSchema
 from app.auth.models import Role, User
-from app.auth.schemas import KnownEmailAddress, PageQuery, UserSchema
-from app.http.fields import Instant, OneOf, Sort, Switch, Text, TrueOrFalse
-from app.http.output import page_schema
+from app.auth.schemas import EmailAddressFilter, UserSchema
+from app.extensions import ma
 
 SORTS = ("created_at", "username")
 
@@ -23,30 +23,28 @@ class AccountSchema(UserSchema):
     disabled = fields.Boolean()
 
 
-class ChangeUserSchema(Schema):
+class AccountPageSchema(PageSchema):
+    data = fields.Nested(AccountSchema, many=True, required=True, attribute="rows")
+
+
+class UpdateUserSchema(ma.Schema):
     class Meta:
         example = {"role": "admin"}
 
-    role = OneOf(Role)
-    disabled = TrueOrFalse()
+    role = Enum(Role)
+    disabled = StrictBoolean()
 
 
-class UserQuery(PageQuery):
+class UserQuerySchema(PaginationSchema):
     sort = Sort(SORTS, load_default="-created_at")
-    username = Text(least=1, most=80, trim=True)
-    email = KnownEmailAddress()
-    role = OneOf(Role)
-    disabled = Switch()
-    email_verified = Switch()
-    created_after = Instant()
+    username = String(min_length=1, max_length=80, strip=True)
+    email = EmailAddressFilter()
+    role = Enum(Role)
+    disabled = QueryBoolean()
+    email_verified = QueryBoolean()
+    created_after = AwareDateTime()
 
     @post_load
-    def _gather_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         paging = {name: data.pop(name) for name in ("limit", "cursor", "sort")}
         return paging | {"filters": data}
-
-
-ACCOUNT = AccountSchema()
-ACCOUNT_PAGE = page_schema(ACCOUNT)
-CHANGE_USER = ChangeUserSchema(partial=True)
-USER_QUERY = UserQuery()

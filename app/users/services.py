@@ -1,4 +1,4 @@
-"""The rules of administering accounts, over HTTP and from the command line."""
+"""Administration of users, over HTTP and from the command line."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,20 @@ from sqlalchemy import bindparam, or_, select, true
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import services as accounts
-from app.auth.models import Role, User, identity_key
+from app.auth.models import USER_COLUMNS, Role, User, identity_key
+from app.auth.services.account import ensure_not_last_admin, remove_user
+from app.auth.services.credentials import replace_password
+from app.db.engine import for_update
+from app.db.pagination import KeysetPaginator, Page
+from app.db.transactions import commit
 from app.errors import NotFound
 from app.extensions import db
-from app.http.pages import Listing, Page
-from app.transactions import commit
-from app.users import policy
-from app.users.policy import Administrator
-from app.users.schemas import ACCOUNT
+from app.users import permissions
+from app.users.permissions import AnyActor
 
-USERS = Listing(
+USERS = KeysetPaginator(
     name="users",
-    schema=ACCOUNT,
+    columns=(*USER_COLUMNS, User.disabled.label("disabled")),
     row_id=User.id,
     scope=true(),
     sorts={"created_at": User.created_at, "username": User.username_key},
@@ -36,15 +37,15 @@ USERS = Listing(
 
 
 def list_users(
-    actor: Administrator,
+    actor: AnyActor,
     *,
     filters: Mapping[str, Any],
     sort: str,
     limit: int,
     cursor: str | None,
 ) -> Page:
-    """Return a page of all accounts. Raises Forbidden, or InvalidCursor for another list's."""
-    policy.require_admin(actor)
+    """Return a page of all users. Raises Forbidden or InvalidCursor."""
+    permissions.require_admin(actor)
     keys = {name: identity_key(filters[name]) for name in ("username", "email") if name in filters}
     values = {**filters, **keys}
     return USERS.page(
@@ -53,53 +54,50 @@ def list_users(
         sort=sort,
         limit=limit,
         cursor=cursor,
-        bound_to=sorted(values.items()),
+        context=sorted(values.items()),
     )
 
 
-def get_user(actor: Administrator, user_id: int) -> User:
-    """Return an account. Raises NotFound, or Forbidden to others than itself and administrators."""
-    policy.require_reader(actor, user_id)
-    return _one(select(User).where(User.id == user_id))
+def get_user(actor: AnyActor, user_id: int) -> User:
+    """Return a user. Raises NotFound, or Forbidden for another user if the actor is no admin."""
+    permissions.require_admin_or_self(actor, user_id)
+    return _get(select(User).where(User.id == user_id))
 
 
-def find_user(actor: Administrator, name: str) -> User:
-    """Return the account of a name or an address, which no name looks like.
-
-    Raises Forbidden, NotFound.
-    """
-    policy.require_admin(actor)
+def find_user(actor: AnyActor, name: str) -> User:
+    """Return a user by its username or email address. Raises Forbidden or NotFound."""
+    permissions.require_admin(actor)
     key = identity_key(name)
-    return _one(select(User).where(or_(User.username_key == key, User.email_key == key)))
+    return _get(select(User).where(or_(User.username_key == key, User.email_key == key)))
 
 
-def list_events(actor: Administrator, user_id: int, *, limit: int, cursor: str | None) -> Page:
-    """Return a page of what was done to an account, which may be gone.
+def list_events(actor: AnyActor, user_id: int, *, limit: int, cursor: str | None) -> Page:
+    """Return a page of the audit events about a user, who may have been deleted.
 
-    Raises Forbidden, or NotFound where neither it nor any event of it is there.
+    Raises Forbidden, or NotFound if there is neither the user nor any event.
     """
-    policy.require_admin(actor)
+    permissions.require_admin(actor)
     page = audit.list_events(user_id, limit=limit, cursor=cursor)
     if not page.rows:
-        _one(select(User).where(User.id == user_id))
+        _get(select(User).where(User.id == user_id))
     return page
 
 
-def change_user(actor: Administrator, user_id: int, changes: Mapping[str, Any]) -> User:
-    """Give an account another ``role``, or have it ``disabled`` or not.
+def update_user(actor: AnyActor, user_id: int, changes: Mapping[str, Any]) -> User:
+    """Change the ``role`` of a user, or whether it is ``disabled``.
 
-    The sessions of a disabled account are refused, not ended: enabled again, they go on.
+    Sessions of a disabled user are rejected, not ended: they work again once it is enabled.
     Raises Forbidden, NotFound, or Conflict for the last administrator.
     """
-    policy.require_admin(actor)
+    permissions.require_admin(actor)
     if changes.get("role") == Role.user or changes.get("disabled"):
-        accounts.keep_one_admin(user_id)
+        ensure_not_last_admin(user_id)
     user = _lock(user_id)
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
     now = clock.now()
     if "role" in changed:
-        said = {"from": user.role, "to": changed["role"]}
-        audit.record(Event.role_changed, user_id=user_id, actor_id=actor.id, **said)
+        details = {"from": user.role, "to": changed["role"]}
+        audit.record(Event.role_changed, user_id=user_id, actor_id=actor.id, **details)
         user.role = changed["role"]
     if "disabled" in changed:
         user.disabled_at = now if changed["disabled"] else None
@@ -110,33 +108,33 @@ def change_user(actor: Administrator, user_id: int, changes: Mapping[str, Any]) 
     return commit(user)
 
 
-def reset_password(actor: Administrator, user_id: int, *, new_password: str) -> User:
-    """Set a new password for an account, and end its sessions and personal tokens.
+def reset_password(actor: AnyActor, user_id: int, *, new_password: str) -> User:
+    """Set a new password for a user, and end its sessions and personal access tokens.
 
-    Raises Forbidden, NotFound, or ValidationFailed for a password that is easily guessed.
+    Raises Forbidden, NotFound, or ValidationFailed for a weak password.
     """
     user = get_user(actor, user_id)
-    accounts.replace_password(user, new_password, actor_id=actor.id)
+    replace_password(user, new_password, actor_id=actor.id)
     return commit(user)
 
 
-def delete_user(actor: Administrator, user_id: int) -> None:
-    """Delete an account and all that is its own.
+def delete_user(actor: AnyActor, user_id: int) -> None:
+    """Delete a user with all its data.
 
     Raises Forbidden, NotFound, or Conflict for the last administrator.
     """
-    policy.require_admin(actor)
-    if not accounts.remove_account(user_id, actor_id=actor.id):
+    permissions.require_admin(actor)
+    if not remove_user(user_id, actor_id=actor.id):
         raise NotFound
     commit()
 
 
 def _lock(user_id: int) -> User:
-    locking = select(User).where(User.id == user_id).with_for_update()
-    return _one(locking.execution_options(locks_rows=True, populate_existing=True))
+    statement = for_update(select(User).where(User.id == user_id))
+    return _get(statement.execution_options(populate_existing=True))
 
 
-def _one(statement: Any) -> User:
+def _get(statement: Any) -> User:
     user: User | None = db.session.scalar(statement)
     if user is None:
         raise NotFound

@@ -1,16 +1,16 @@
-"""Column types and connections of the two peers on SQLAlchemy, as its documentation has them."""
+"""Column types and connection settings of the two peers on SQLAlchemy, as in its documentation."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from peers.rules import DATABASE_URL, Priority
 from sqlalchemy import DateTime, Dialect, Engine, SmallInteger, String, event
 from sqlalchemy.types import TypeDecorator
 
-# By psycopg 3.
+from benchmarks.peers.rules import DATABASE_URL, Priority
+
 URL = DATABASE_URL.replace("postgresql://", "postgresql+psycopg://")
 
-# Places in a list are compared byte by byte.
+# Positions are compared byte by byte.
 Position = String(255).with_variant(String(255, collation="C"), "postgresql")
 
 
@@ -27,7 +27,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-class Rank(TypeDecorator[Priority]):
+class PriorityRank(TypeDecorator[Priority]):
     """A priority, stored as a number that sorts."""
 
     impl = SmallInteger
@@ -42,7 +42,7 @@ class Rank(TypeDecorator[Priority]):
 
 @event.listens_for(Engine, "connect")
 def use_wal(connection: Any, _record: Any) -> None:
-    """Have SQLite write ahead, as ours does; its default would be slower."""
+    """Use write-ahead logging on SQLite, as ours does; the default would be slower."""
     if DATABASE_URL.startswith("sqlite"):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,29 +1,15 @@
-"""The API as the tutorials of FastAPI and SQLModel write it, with functions that block."""
+"""The API as in the tutorials of FastAPI and SQLModel, with synchronous path functions."""
 
 from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
-import data
 import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
 from fastapi.security import OAuth2PasswordBearer
-from peers.columns import URL, Position, Rank, UtcDateTime
-from peers.rules import (
-    LIFETIME,
-    POSITION,
-    PUBLIC_URL,
-    SECRET,
-    THREADS,
-    ZONES,
-    Priority,
-    Status,
-    now,
-    settle,
-)
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -37,29 +23,46 @@ from pydantic import (
 from sqlalchemy import Index, Text, func, insert, or_
 from sqlmodel import Field, Session, SQLModel, col, create_engine, select
 
+from benchmarks import dataset
+from benchmarks.peers.columns import URL, Position, PriorityRank, UtcDateTime
+from benchmarks.peers.rules import (
+    LIFETIME,
+    POSITION,
+    PUBLIC_URL,
+    SECRET,
+    ZONES,
+    Priority,
+    Status,
+    now,
+    update_timestamps,
+)
+
 ALGORITHM = "HS256"
-engine = create_engine(URL, pool_size=THREADS)
-# What PasswordHash.recommended() of the tutorial's pwdlib stands for.
+# One connection for each client of the benchmark: requests run in a pool of 40 threads.
+engine = create_engine(URL, pool_size=16)
+# What PasswordHash.recommended() of pwdlib, which the tutorial uses, chooses.
 passwords = PasswordHasher()
-NOBODYS_HASH = passwords.hash("no account has this password")
+DUMMY_HASH = passwords.hash("no account has this password")
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/login")
 
 
-def named(value: Any) -> Any:
+def parse_priority(value: Any) -> Any:
     return Priority[value] if value in Priority.__members__ else value
 
 
-def known_zone(name: str | None) -> str | None:
+def check_time_zone(name: str | None) -> str | None:
     if name is not None and name not in ZONES:
         raise ValueError("must be an IANA time zone")
     return name
 
 
 PriorityName = Annotated[
-    Priority, BeforeValidator(named), PlainSerializer(lambda rank: rank.name, return_type=str)
+    Priority,
+    BeforeValidator(parse_priority),
+    PlainSerializer(lambda rank: rank.name, return_type=str),
 ]
-Place = Annotated[str, StringConstraints(pattern=f"^{POSITION.pattern}$")]
-Zone = Annotated[str | None, AfterValidator(known_zone)]
+PositionKey = Annotated[str, StringConstraints(pattern=f"^{POSITION.pattern}$")]
+TimeZone = Annotated[str | None, AfterValidator(check_time_zone)]
 
 
 class User(SQLModel, table=True):
@@ -82,10 +85,10 @@ class TaskBase(SQLModel):
     title: str = Field(min_length=1, max_length=150)
     description: str | None = Field(default=None, max_length=20_000, sa_type=Text)
     status: Status = Status.pending
-    priority: PriorityName = Field(default=Priority.none, sa_type=Rank)
+    priority: PriorityName = Field(default=Priority.none, sa_type=PriorityRank)
     due_date: date | None = None
     due_at: AwareDatetime | None = Field(default=None, sa_type=UtcDateTime)
-    time_zone: Zone = Field(default=None, max_length=64)
+    time_zone: TimeZone = Field(default=None, max_length=64)
 
 
 class Task(TaskBase, table=True):
@@ -105,27 +108,27 @@ class Task(TaskBase, table=True):
     completed_at: AwareDatetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class OneDue(SQLModel):
+class DueValidator(SQLModel):
     @model_validator(mode="after")
-    def has_one_due(self) -> Self:
+    def check_due(self) -> Self:
         if self.due_date and self.due_at:
             raise ValueError("either due_date or due_at")
         return self
 
 
-class TaskCreate(TaskBase, OneDue):
-    position: Place | None = None
+class TaskCreate(TaskBase, DueValidator):
+    position: PositionKey | None = None
 
 
-class TaskUpdate(OneDue):
+class TaskUpdate(DueValidator):
     title: str | None = Field(default=None, min_length=1, max_length=150)
     description: str | None = Field(default=None, max_length=20_000)
     status: Status | None = None
     priority: PriorityName | None = None
     due_date: date | None = None
     due_at: AwareDatetime | None = None
-    time_zone: Zone = None
-    position: Place | None = None
+    time_zone: TimeZone = None
+    position: PositionKey | None = None
 
 
 class TaskPublic(TaskBase):
@@ -176,15 +179,15 @@ SessionDep = Annotated[Session, Depends(get_session)]
 
 
 def get_claims(token: Annotated[str, Depends(oauth2_scheme)], session: SessionDep) -> Any:
-    refused = HTTPException(
+    unauthorized = HTTPException(
         401, "Could not validate credentials", headers={"WWW-Authenticate": "Bearer"}
     )
     try:
         claims = jwt.decode(token, SECRET, algorithms=[ALGORITHM])
     except jwt.InvalidTokenError:
-        raise refused from None
+        raise unauthorized from None
     if session.get(RevokedToken, claims["jti"]) is not None:
-        raise refused
+        raise unauthorized
     return claims
 
 
@@ -203,10 +206,10 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.post("/auth/login", response_model=Token)
-def log_in(said: Credentials, session: SessionDep) -> Any:
-    user = session.exec(select(User).where(User.username == said.username)).first()
+def login(credentials: Credentials, session: SessionDep) -> Any:
+    user = session.exec(select(User).where(User.username == credentials.username)).first()
     try:
-        passwords.verify(user.password_hash if user else NOBODYS_HASH, said.password)
+        passwords.verify(user.password_hash if user else DUMMY_HASH, credentials.password)
     except VerificationError:
         raise HTTPException(401, "Incorrect username or password") from None
     claims = {"sub": str(user.id), "jti": uuid4().hex, "exp": now() + LIFETIME}
@@ -214,36 +217,36 @@ def log_in(said: Credentials, session: SessionDep) -> Any:
 
 
 @router.post("/auth/logout", status_code=204)
-def log_out(claims: ClaimsDep, session: SessionDep) -> None:
+def logout(claims: ClaimsDep, session: SessionDep) -> None:
     session.add(RevokedToken(jti=claims["jti"]))
     session.commit()
 
 
 @router.get("/tasks", response_model=TaskPage)
-def list_tasks(asked: Annotated[ListQuery, Query()], user: CurrentUser, session: SessionDep) -> Any:
+def list_tasks(query: Annotated[ListQuery, Query()], user: CurrentUser, session: SessionDep) -> Any:
     statement = select(Task).where(Task.created_by == user.id)
-    if asked.status:
-        statement = statement.where(Task.status == asked.status)
-    for word in (asked.q or "").split():
-        found = or_(col(Task.title).icontains(word), col(Task.description).icontains(word))
-        statement = statement.where(found)
-    ends = [col(getattr(Task, asked.sort.removeprefix("-"))), col(Task.id)]
-    if asked.sort.startswith("-"):
-        ends = [end.desc() for end in ends]
-    limit, offset = asked.limit, asked.cursor
-    rows = session.exec(statement.order_by(*ends).limit(limit + 1).offset(offset)).all()
-    following = str(offset + limit) if len(rows) > limit else None
-    return {"data": rows[:limit], "next_cursor": following}
+    if query.status:
+        statement = statement.where(Task.status == query.status)
+    for word in (query.q or "").split():
+        matches = or_(col(Task.title).icontains(word), col(Task.description).icontains(word))
+        statement = statement.where(matches)
+    keys = [col(getattr(Task, query.sort.removeprefix("-"))), col(Task.id)]
+    if query.sort.startswith("-"):
+        keys = [key.desc() for key in keys]
+    limit, offset = query.limit, query.cursor
+    rows = session.exec(statement.order_by(*keys).limit(limit + 1).offset(offset)).all()
+    next_cursor = str(offset + limit) if len(rows) > limit else None
+    return {"data": rows[:limit], "next_cursor": next_cursor}
 
 
 @router.post("/tasks", response_model=TaskPublic, status_code=201)
-def create_task(said: TaskCreate, user: CurrentUser, session: SessionDep) -> Any:
-    position = said.position
+def create_task(new: TaskCreate, user: CurrentUser, session: SessionDep) -> Any:
+    position = new.position
     if position is None:
-        last = select(func.max(Task.position)).where(Task.created_by == user.id)
-        position = data.after(session.exec(last).one())
-    task = Task.model_validate(said, update={"position": position, "created_by": user.id})
-    settle(task, TaskBase.model_fields)
+        max_position = select(func.max(Task.position)).where(Task.created_by == user.id)
+        position = dataset.next_position(session.exec(max_position).one())
+    task = Task.model_validate(new, update={"position": position, "created_by": user.id})
+    update_timestamps(task, TaskBase.model_fields)
     session.add(task)
     session.commit()
     session.refresh(task)
@@ -261,17 +264,17 @@ def get_task(task_id: int, user: CurrentUser, session: SessionDep) -> Task:
 OwnTask = Annotated[Task, Depends(get_task)]
 
 
-@router.get("/tasks/{task_id}", response_model=TaskPublic)  # noqa: FAST003  # get_task takes it
+@router.get("/tasks/{task_id}", response_model=TaskPublic)  # noqa: FAST003  # get_task reads it
 def read_task(task: OwnTask) -> Any:
     return task
 
 
-@router.patch("/tasks/{task_id}", response_model=TaskPublic)  # noqa: FAST003  # the same
-def change_task(said: TaskUpdate, task: OwnTask, session: SessionDep) -> Any:
-    changes = said.model_dump(exclude_unset=True)
+@router.patch("/tasks/{task_id}", response_model=TaskPublic)  # noqa: FAST003  # get_task reads it
+def update_task(update: TaskUpdate, task: OwnTask, session: SessionDep) -> Any:
+    changes = update.model_dump(exclude_unset=True)
     task.sqlmodel_update(changes)
     task.version += 1
-    settle(task, changes)
+    update_timestamps(task, changes)
     session.add(task)
     session.commit()
     session.refresh(task)
@@ -282,24 +285,24 @@ app = FastAPI()
 app.include_router(router)
 
 
-def fill(users: int, each: int) -> None:
-    """Create the tables and put the rows in."""
+def fill(users: int, tasks_per_user: int) -> None:
+    """Create the tables and insert the rows."""
     SQLModel.metadata.create_all(engine)
-    password_hash = passwords.hash(data.PASSWORD)
-    accounts = [
+    password_hash = passwords.hash(dataset.PASSWORD)
+    user_rows = [
         {
             "username": name,
             "email": f"{name}@example.com",
             "password_hash": password_hash,
             "disabled": False,
         }
-        for name in data.usernames(users)
+        for name in dataset.usernames(users)
     ]
     rows = [
         row | {"version": 1, "priority": Priority[row["priority"]], "status": Status(row["status"])}
-        for row in data.tasks(users, each)
+        for row in dataset.tasks(users, tasks_per_user)
     ]
     with Session(engine) as session:
-        session.execute(insert(User), accounts)
+        session.execute(insert(User), user_rows)
         session.execute(insert(Task), rows)
         session.commit()

@@ -1,4 +1,4 @@
-"""The least that Flask does: one route, nothing behind it. What is dearer is the application's."""
+"""A bare Flask application: one route, no database. Shows what the framework costs."""
 
 from flask import Flask, Response, jsonify
 

@@ -1,4 +1,4 @@
-"""What the peers have in common with us: words, limits, and what follows from a change."""
+"""Settings, enumerations and rules that the peers share."""
 
 import os
 import re
@@ -10,7 +10,6 @@ from zoneinfo import available_timezones
 
 SECRET = os.environ["SECRET_KEY"]
 PUBLIC_URL = os.environ["PUBLIC_URL"]
-# SQLAlchemy and Django are told of psycopg 3 in their own ways.
 DATABASE_URL = os.environ["DATABASE_URL"]
 THREADS = int(os.environ["THREADS"])
 LIFETIME = timedelta(minutes=15)
@@ -20,7 +19,7 @@ SORTS = ("created_at", "priority")
 
 
 class Status(StrEnum):
-    """How far a task is."""
+    """The status of a task."""
 
     pending = "pending"
     in_progress = "in_progress"
@@ -29,7 +28,7 @@ class Status(StrEnum):
 
 
 class Priority(IntEnum):
-    """How pressing a task is, stored by rank."""
+    """The priority of a task, stored as a number that sorts."""
 
     none = 0
     low = 1
@@ -42,8 +41,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def settle(task: Any, changed: Collection[str]) -> None:
-    """Bring a new or changed task in order: one due at most, and its instants."""
+def update_timestamps(task: Any, changed: Collection[str]) -> None:
+    """Set the timestamps of a changed task, and clear the due time that a new one replaces."""
     task.updated_at = now()
     task.created_at = task.created_at or task.updated_at
     if "due_at" in changed and task.due_at:

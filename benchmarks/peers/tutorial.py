@@ -1,10 +1,9 @@
-"""The API as Flask's tutorials write it: Flask-SQLAlchemy, Flask-JWT-Extended, marshmallow."""
+"""The API as in usual Flask tutorials: Flask-SQLAlchemy, Flask-JWT-Extended, marshmallow."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-import data
 from flask import Blueprint, Flask, Response, jsonify, request
 from flask_jwt_extended import (
     JWTManager,
@@ -16,8 +15,13 @@ from flask_jwt_extended import (
 )
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
-from peers.columns import URL, Position, Rank, UtcDateTime
-from peers.rules import (
+from sqlalchemy import ForeignKey, Index, String, Text, or_
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from benchmarks import dataset
+from benchmarks.peers.columns import URL, Position, PriorityRank, UtcDateTime
+from benchmarks.peers.rules import (
     LIFETIME,
     POSITION,
     PUBLIC_URL,
@@ -28,18 +32,15 @@ from peers.rules import (
     Priority,
     Status,
     now,
-    settle,
+    update_timestamps,
 )
-from sqlalchemy import ForeignKey, Index, String, Text, or_
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
-from werkzeug.security import check_password_hash, generate_password_hash
 
-Answer = tuple[Response, int] | Response
+ResponseValue = tuple[Response, int] | Response
 
 
 class Base(DeclarativeBase):
     registry = registry(
-        type_annotation_map={datetime: UtcDateTime, Priority: Rank, str: String(255)}
+        type_annotation_map={datetime: UtcDateTime, Priority: PriorityRank, str: String(255)}
     )
 
 
@@ -113,7 +114,7 @@ class TaskSchema(Schema):
     url = fields.Function(lambda task: f"{PUBLIC_URL}/api/v1/tasks/{task.id}")
 
     @validates_schema
-    def one_due(self, data: Mapping[str, Any], **_: Any) -> None:
+    def check_due(self, data: Mapping[str, Any], **_: Any) -> None:
         if data.get("due_date") and data.get("due_at"):
             raise ValidationError("Either due_date or due_at.", "due_at")
 
@@ -151,15 +152,15 @@ def is_revoked(_header: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
 
 
 @api.errorhandler(ValidationError)
-def refuse(error: ValidationError) -> Answer:
+def handle_validation_error(error: ValidationError) -> ResponseValue:
     return jsonify(errors=error.messages), 422
 
 
 @api.post("/auth/login")
-def log_in() -> Answer:
-    said = request.get_json()
-    user = db.session.scalar(db.select(User).filter_by(username=said.get("username")))
-    if user is None or not check_password_hash(user.password_hash, said.get("password", "")):
+def login() -> ResponseValue:
+    credentials = request.get_json()
+    user = db.session.scalar(db.select(User).filter_by(username=credentials.get("username")))
+    if user is None or not check_password_hash(user.password_hash, credentials.get("password", "")):
         return jsonify(message="Bad username or password"), 401
     return jsonify(
         access_token=create_access_token(user),
@@ -170,7 +171,7 @@ def log_in() -> Answer:
 
 @api.post("/auth/logout")
 @jwt_required()
-def log_out() -> tuple[str, int]:
+def logout() -> tuple[str, int]:
     db.session.add(TokenBlocklist(jti=get_jwt()["jti"], created_at=now()))
     db.session.commit()
     return "", 204
@@ -178,57 +179,57 @@ def log_out() -> tuple[str, int]:
 
 @api.get("/tasks")
 @jwt_required()
-def list_tasks() -> Answer:
-    asked = list_schema.load(request.args)
+def list_tasks() -> ResponseValue:
+    query = list_schema.load(request.args)
     statement = db.select(Task).filter_by(created_by=current_user.id)
-    if "status" in asked:
-        statement = statement.filter_by(status=asked["status"])
-    for word in asked.get("q", "").split():
+    if "status" in query:
+        statement = statement.filter_by(status=query["status"])
+    for word in query.get("q", "").split():
         statement = statement.where(
             or_(Task.title.icontains(word), Task.description.icontains(word))
         )
-    ends = [getattr(Task, asked["sort"].removeprefix("-")), Task.id]
-    if asked["sort"].startswith("-"):
-        ends = [end.desc() for end in ends]
-    limit, offset = asked["limit"], asked["cursor"]
-    rows = db.session.scalars(statement.order_by(*ends).limit(limit + 1).offset(offset)).all()
-    following = str(offset + limit) if len(rows) > limit else None
-    return jsonify(data=tasks_schema.dump(rows[:limit]), next_cursor=following)
+    keys = [getattr(Task, query["sort"].removeprefix("-")), Task.id]
+    if query["sort"].startswith("-"):
+        keys = [key.desc() for key in keys]
+    limit, offset = query["limit"], query["cursor"]
+    rows = db.session.scalars(statement.order_by(*keys).limit(limit + 1).offset(offset)).all()
+    next_cursor = str(offset + limit) if len(rows) > limit else None
+    return jsonify(data=tasks_schema.dump(rows[:limit]), next_cursor=next_cursor)
 
 
 @api.post("/tasks")
 @jwt_required()
-def create_task() -> Answer:
-    said = task_schema.load(request.get_json())
-    if "position" not in said:
-        last = db.select(db.func.max(Task.position)).filter_by(created_by=current_user.id)
-        said["position"] = data.after(db.session.scalar(last))
-    task = Task(**said, created_by=current_user.id)
-    settle(task, said)
+def create_task() -> ResponseValue:
+    values = task_schema.load(request.get_json())
+    if "position" not in values:
+        max_position = db.select(db.func.max(Task.position)).filter_by(created_by=current_user.id)
+        values["position"] = dataset.next_position(db.session.scalar(max_position))
+    task = Task(**values, created_by=current_user.id)
+    update_timestamps(task, values)
     db.session.add(task)
     db.session.commit()
     return jsonify(task_schema.dump(task)), 201
 
 
-def own_task(task_id: int) -> Task:
+def get_task(task_id: int) -> Task:
     statement = db.select(Task).filter_by(id=task_id, created_by=current_user.id)
     return db.one_or_404(statement)
 
 
 @api.get("/tasks/<int:task_id>")
 @jwt_required()
-def read_task(task_id: int) -> Answer:
-    return jsonify(task_schema.dump(own_task(task_id)))
+def show_task(task_id: int) -> ResponseValue:
+    return jsonify(task_schema.dump(get_task(task_id)))
 
 
 @api.patch("/tasks/<int:task_id>")
 @jwt_required()
-def change_task(task_id: int) -> Answer:
+def update_task(task_id: int) -> ResponseValue:
     changes = task_schema.load(request.get_json(), partial=True)
-    task = own_task(task_id)
+    task = get_task(task_id)
     for name, value in changes.items():
         setattr(task, name, value)
-    settle(task, changes)
+    update_timestamps(task, changes)
     db.session.commit()
     return jsonify(task_schema.dump(task))
 
@@ -247,21 +248,21 @@ def create_app() -> Flask:
     return app
 
 
-def fill(users: int, each: int) -> None:
-    """Create the tables and put the rows in."""
-    password_hash = generate_password_hash(data.PASSWORD)
+def fill(users: int, tasks_per_user: int) -> None:
+    """Create the tables and insert the rows."""
+    password_hash = generate_password_hash(dataset.PASSWORD)
     with create_app().app_context():
         db.create_all()
         db.session.execute(
             db.insert(User),
             [
                 {"username": name, "email": f"{name}@example.com", "password_hash": password_hash}
-                for name in data.usernames(users)
+                for name in dataset.usernames(users)
             ],
         )
         rows = [
             row | {"version": 1, "priority": Priority[row["priority"]]}
-            for row in data.tasks(users, each)
+            for row in dataset.tasks(users, tasks_per_user)
         ]
         db.session.execute(db.insert(Task), rows)
         db.session.commit()

@@ -1,4 +1,4 @@
-"""Accounts, sessions and tasks."""
+"""Create users, sessions and tasks."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Outcomes that are kept for retries."""
+"""Add stored responses of idempotent requests."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The words of tasks, to search by."""
+"""Add full-text search of tasks."""
 
 from collections.abc import Iterator
 from itertools import groupby, zip_longest

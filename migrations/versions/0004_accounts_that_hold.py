@@ -1,4 +1,4 @@
-"""Personal tokens, second factors, mailed tokens, disabled accounts, and the record of events."""
+"""Add personal tokens, second factors, email tokens, disabled users and audit events."""
 
 import sqlalchemy as sa
 from alembic import op

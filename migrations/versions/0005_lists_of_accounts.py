@@ -1,4 +1,4 @@
-"""What the list of accounts is sorted by: names by code point, and the time of opening."""
+"""Add sort keys for the list of users."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who caused work that is handed over, who is at it, and what was given up."""
+"""Add the origin, lease and failure of outbox messages."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Exports and imports, and the files that they take and give."""
+"""Add jobs (exports and imports) and their files."""
 
 import sqlalchemy as sa
 from alembic import op

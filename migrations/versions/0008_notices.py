@@ -1,4 +1,4 @@
-"""What users are mailed of their tasks, when they are reminded of one, and what is purged."""
+"""Add email preferences, reminders and indexes for retention."""
 
 from datetime import UTC, datetime
 

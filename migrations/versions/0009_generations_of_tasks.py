@@ -1,4 +1,4 @@
-"""A number for each account that every change of its tasks moves on."""
+"""Add a generation number of each user's tasks."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The terms that SQLite's index of words has, to look up those that begin with a word."""
+"""Add the vocabulary of SQLite's full-text index."""
 
 from alembic import op
 

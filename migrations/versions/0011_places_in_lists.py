@@ -1,4 +1,4 @@
-"""The indexes of lists as SQLite finds a place in them: by an id that is not named.
+"""Drop the id from SQLite's list indexes.
 
 Each of its indexes ends with the id in any case. Where it is named as a column, a comparison of
 (key, id) goes by the key alone.

@@ -203,7 +203,7 @@ def test_every_event_is_recorded_with_whose_it_is_who_caused_it_and_from_where(
     app, recorded, mails, admin, stored
 ):
     with time_machine.travel(MOMENT) as clock:
-        life = Life(app, recorded, mails, admin.again())
+        life = Life(app, recorded, mails, admin.with_new_client())
         life.clock = clock
         recorded()
         for chapter in CHAPTERS:

@@ -8,12 +8,12 @@ import pytest
 import time_machine
 from sqlalchemy import insert, select, update
 
+from app.api.models import IdempotencyRecord
+from app.api.openapi import build
+from app.api.operation_meta import get_meta
 from app.auth.models import PersonalToken, Scope, User
-from app.auth.personal_tokens import MOST
+from app.auth.services.personal_tokens import MAX_TOKENS as MOST
 from app.extensions import db
-from app.http.models import KeptAnswer
-from app.http.openapi import build
-from app.http.promises import promised
 from tests.accounts import Account
 from tests.problems import assert_problem, pointers
 
@@ -24,7 +24,7 @@ METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 
 def using(account, token):
-    """The same account, coming with a personal token."""
+    """Return the same user with a personal token."""
     other = Account(account.client, account.login)
     other.access_token = token
     return other
@@ -32,58 +32,58 @@ def using(account, token):
 
 @pytest.fixture
 def make(alice):
-    """Makes a token of alice's and returns who comes with it."""
+    """Create a token of alice, and return a client that uses it."""
 
-    def with_scopes(*scopes, **said):
-        asked = {"name": "script", "scopes": [*scopes], **said}
-        answer = alice.post("/auth/tokens", asked)
-        assert answer.status_code == 201, answer.text
-        script = using(alice, answer.json["token"])
-        script.token_id = answer.json["id"]
+    def with_scopes(*scopes, **fields):
+        body = {"name": "script", "scopes": [*scopes], **fields}
+        response = alice.post("/auth/tokens", body)
+        assert response.status_code == 201, response.text
+        script = using(alice, response.json["token"])
+        script.token_id = response.json["id"]
         return script
 
     return with_scopes
 
 
 def calls(app):
-    """Every call of the API, with ids of nothing filled in, and what its view promises."""
+    """Yield every operation of the API, with unknown ids, and its metadata."""
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/v1"):
             path = re.sub(r"<token_id:\w+>", "0" * 32, rule.rule.removeprefix("/api/v1"))
             path = re.sub(r"<row_id:\w+>", "1000000", path)
             for method in rule.methods & METHODS:
-                yield method, path, promised(app.view_functions[rule.endpoint])
+                yield method, path, get_meta(app.view_functions[rule.endpoint])
 
 
-def scope_of(promise):
-    """The scope that a personal token needs for a route, if any will do."""
-    return next((scheme.scope for scheme in promise.tokens if scheme.scope), None)
+def scope_of(meta):
+    """Return the scope that a personal token needs for an operation, if it accepts one."""
+    return next((scheme.scope for scheme in meta.tokens if scheme.scope), None)
 
 
-def test_a_token_is_shown_once_and_kept_as_a_hash(alice, stored):
-    answer = alice.post("/auth/tokens", READS)
-    token = answer.json["token"]
-    assert answer.status_code == 201
+def test_token_is_shown_once_and_stored_hashed(alice, stored):
+    response = alice.post("/auth/tokens", READS)
+    token = response.json["token"]
+    assert response.status_code == 201
     assert re.fullmatch(r"tap_[\w-]{43}", token)
-    assert set(answer.json) == {*KEYS, "token"}
-    assert answer.headers["Cache-Control"] == "no-store"
-    told = alice.get(answer.headers["Location"].partition("/api/v1")[2])
-    shown = {key: value for key, value in answer.json.items() if key != "token"}
-    assert told.json == shown
+    assert set(response.json) == {*KEYS, "token"}
+    assert response.headers["Cache-Control"] == "no-store"
+    read = alice.get(response.headers["Location"].partition("/api/v1")[2])
+    shown = {key: value for key, value in response.json.items() if key != "token"}
+    assert read.json == shown
     assert alice.get("/auth/tokens").json["data"] == [shown]
-    assert "token" not in told.json
+    assert "token" not in read.json
     digest = hashlib.sha256(token.encode()).digest()
     assert stored(select(PersonalToken.token_hash)) == [(digest,)]
     for path in ("/auth/tokens", "/auth/me", "/auth/me/audit", "/auth/me/export"):
         assert token not in alice.get(path).text
 
 
-def test_no_two_tokens_are_alike(alice):
+def test_tokens_are_unique(alice):
     tokens = {alice.post("/auth/tokens", READS).json["token"] for _ in range(5)}
     assert len(tokens) == 5
 
 
-def test_a_token_needs_a_fresh_session_to_be_made(alice, stored):
+def test_creation_requires_a_fresh_session(alice, stored):
     bearer = {"Authorization": f"Bearer {alice.refresh_token}"}
     alice.access_token = alice.client.post("/api/v1/auth/refresh", headers=bearer).json[
         "access_token"
@@ -118,26 +118,26 @@ def test_a_token_needs_a_fresh_session_to_be_made(alice, stored):
         ("last_used_at", None),
     ],
 )
-def test_what_is_unacceptable_is_refused_by_name_and_makes_nothing(alice, stored, field, value):
-    asked = {**READS, field.partition("/")[0]: value}
-    assert pointers(alice.post("/auth/tokens", asked)) == {f"/{field}"}
+def test_invalid_field_is_reported_and_nothing_is_created(alice, stored, field, value):
+    body = {**READS, field.partition("/")[0]: value}
+    assert pointers(alice.post("/auth/tokens", body)) == {f"/{field}"}
     assert stored(select(PersonalToken.id)) == []
 
 
 @pytest.mark.parametrize("missing", ["name", "scopes"])
-def test_a_name_and_scopes_are_needed(alice, missing):
-    asked = {key: value for key, value in READS.items() if key != missing}
-    assert pointers(alice.post("/auth/tokens", asked)) == {f"/{missing}"}
+def test_name_and_scopes_are_required(alice, missing):
+    body = {key: value for key, value in READS.items() if key != missing}
+    assert pointers(alice.post("/auth/tokens", body)) == {f"/{missing}"}
 
 
-def test_scopes_are_kept_once_each_and_in_one_order(alice):
-    asked = ["account:read", "tasks:write", "tasks:write", "tasks:read"]
-    made = alice.post("/auth/tokens", READS | {"scopes": asked}).json
-    told = alice.get(f"/auth/tokens/{made['id']}").json
-    assert told["scopes"] == made["scopes"] == ["tasks:read", "tasks:write", "account:read"]
+def test_scopes_are_unique_and_ordered(alice):
+    body = ["account:read", "tasks:write", "tasks:write", "tasks:read"]
+    made = alice.post("/auth/tokens", READS | {"scopes": body}).json
+    read = alice.get(f"/auth/tokens/{made['id']}").json
+    assert read["scopes"] == made["scopes"] == ["tasks:read", "tasks:write", "account:read"]
 
 
-def test_anothers_tokens_are_not_found(alice, bob, make, stored):
+def test_tokens_of_others_are_not_found(alice, bob, make, stored):
     script = make("tasks:read")
     for call in (bob.get, bob.delete):
         mine = call(f"/auth/tokens/{script.token_id}")
@@ -151,49 +151,49 @@ def test_anothers_tokens_are_not_found(alice, bob, make, stored):
     assert stored(select(PersonalToken.user_id)) == [(alice.id,)]
 
 
-def test_an_administrator_sees_no_tokens_of_others(admin, make):
+def test_administrator_cannot_see_tokens_of_others(admin, make):
     script = make("tasks:read")
     assert_problem(admin.get(f"/auth/tokens/{script.token_id}"), 404, "not_found")
     assert_problem(admin.delete(f"/auth/tokens/{script.token_id}"), 404, "not_found")
     assert script.get("/tasks").status_code == 200
 
 
-def test_a_deleted_token_is_refused_at_once_and_the_others_go_on(alice, make):
-    gone, other = make("tasks:read"), make("tasks:read")
-    assert gone.get("/tasks").status_code == 200
-    assert alice.delete(f"/auth/tokens/{gone.token_id}").status_code == 204
-    assert_problem(gone.get("/tasks"), 401, "invalid_token")
-    assert_problem(alice.delete(f"/auth/tokens/{gone.token_id}"), 404, "not_found")
+def test_deleted_token_is_rejected_at_once_and_others_remain_valid(alice, make):
+    deleted, other = make("tasks:read"), make("tasks:read")
+    assert deleted.get("/tasks").status_code == 200
+    assert alice.delete(f"/auth/tokens/{deleted.token_id}").status_code == 204
+    assert_problem(deleted.get("/tasks"), 401, "invalid_token")
+    assert_problem(alice.delete(f"/auth/tokens/{deleted.token_id}"), 404, "not_found")
     assert other.get("/tasks").status_code == 200
 
 
-def test_a_token_outlives_sessions_and_dies_with_its_account(alice, make):
+def test_token_outlives_sessions_but_not_its_user(alice, make):
     script = make("account:read")
     fresh = alice.access_token
     assert alice.post("/auth/logout").status_code == 204
     assert script.get("/auth/me").json["id"] == alice.id
-    again = alice.again()
+    again = alice.with_new_client()
     assert fresh != again.access_token
     assert again.delete("/auth/me").status_code == 204
     assert_problem(script.get("/auth/me"), 401, "invalid_token")
 
 
-def test_a_token_is_good_until_it_expires(accounts):
+def test_token_is_valid_until_it_expires(accounts):
     with time_machine.travel(MOMENT, tick=False) as clock:
         alice = accounts.make("alice")
-        asked = READS | {"expires_at": "2040-01-31T10:00:00+00:00"}
-        made = alice.post("/auth/tokens", asked).json
+        body = READS | {"expires_at": "2040-01-31T10:00:00+00:00"}
+        made = alice.post("/auth/tokens", body).json
         assert made["expires_at"] == "2040-01-31T10:00:00Z"
         script = using(alice, made["token"])
         clock.shift(timedelta(hours=1) - timedelta(microseconds=1))
         assert script.get("/tasks").status_code == 200
         clock.shift(timedelta(microseconds=1))
         assert_problem(script.get("/tasks"), 401, "token_expired")
-        asked["expires_at"] = "2040-01-31T10:00:00Z"
-        assert pointers(alice.again().post("/auth/tokens", asked)) == {"/expires_at"}
+        body["expires_at"] = "2040-01-31T10:00:00Z"
+        assert pointers(alice.with_new_client().post("/auth/tokens", body)) == {"/expires_at"}
 
 
-def test_a_disabled_accounts_token_is_refused_until_it_is_enabled(app, alice, make):
+def test_token_of_a_disabled_user_is_rejected(app, alice, make):
     script = make("tasks:read")
 
     def set_disabled(moment):
@@ -207,13 +207,13 @@ def test_a_disabled_accounts_token_is_refused_until_it_is_enabled(app, alice, ma
     assert script.get("/tasks").status_code == 200
 
 
-def test_the_last_use_is_kept_with_one_write_a_minute_at_most(accounts, statements, stored):
+def test_last_use_is_written_at_most_once_a_minute(accounts, statements, stored):
     used = select(PersonalToken.last_used_at)
     with time_machine.travel(MOMENT, tick=False) as clock:
         alice = accounts.make("alice")
         script = using(alice, alice.post("/auth/tokens", READS).json["token"])
         assert stored(used) == [(None,)]
-        for seconds, writes, noted in (
+        for seconds, writes, last_used in (
             (0, 1, 0),
             (1, 0, 0),
             (58, 0, 0),
@@ -225,22 +225,22 @@ def test_the_last_use_is_kept_with_one_write_a_minute_at_most(accounts, statemen
             with statements() as seen:
                 assert script.get("/tasks").status_code == 200
             assert sum(line.startswith("UPDATE") for line in seen) == writes
-            assert stored(used) == [(MOMENT + timedelta(seconds=noted),)]
-        told = alice.again().get("/auth/tokens").json["data"][0]["last_used_at"]
-        assert told == "2040-01-31T10:01:59Z"
+            assert stored(used) == [(MOMENT + timedelta(seconds=last_used),)]
+        read = alice.with_new_client().get("/auth/tokens").json["data"][0]["last_used_at"]
+        assert read == "2040-01-31T10:01:59Z"
 
 
 @pytest.mark.parametrize(
     "token",
     ["tap_", "tap_x", "tap_" + "A" * 43, "tap_é", "TAP_x", "tap_" + "a" * 5000, "tap_a b"],
 )
-def test_a_token_that_was_never_made_is_invalid(alice, make, token):
+def test_unknown_token_is_invalid(alice, make, token):
     script = make("tasks:read")
     script.access_token = token
     assert_problem(script.get("/tasks"), 401, "invalid_token")
 
 
-def test_a_token_is_compared_whole_and_with_its_case(make):
+def test_token_is_compared_exactly(make):
     script = make("tasks:read")
     whole = script.access_token
     for near in (whole[:-1], whole + "A", whole.swapcase(), whole.upper()):
@@ -248,19 +248,19 @@ def test_a_token_is_compared_whole_and_with_its_case(make):
         assert_problem(script.get("/tasks"), 401, "invalid_token")
 
 
-def test_every_route_that_is_not_public_takes_a_session_or_names_a_scope(app):
+def test_every_protected_route_accepts_a_session_or_names_a_scope(app):
     known = {"accessToken", "refreshToken", "personalToken"}
     scopes = set()
-    for method, path, promise in calls(app):
-        names = {scheme.name for scheme in promise.tokens}
+    for method, path, meta in calls(app):
+        names = {scheme.name for scheme in meta.tokens}
         assert names <= known, (method, path)
-        assert ("personalToken" in names) == (scope_of(promise) is not None), (method, path)
+        assert ("personalToken" in names) == (scope_of(meta) is not None), (method, path)
         if "personalToken" in names:
             assert "accessToken" in names, (method, path)
-            scopes.add(scope_of(promise))
+            scopes.add(scope_of(meta))
         # An export changes no task.
         reads = method == "GET" or path.endswith("/exports")
-        if scope := scope_of(promise):
+        if scope := scope_of(meta):
             assert scope.endswith(":read") == reads, (method, path)
     assert scopes == {"tasks:read", "tasks:write", "account:read"}
 
@@ -269,21 +269,21 @@ def test_the_document_names_the_scope_of_every_route(app):
     paths = build(app)["paths"]
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/v1"):
-            promise = promised(app.view_functions[rule.endpoint])
+            meta = get_meta(app.view_functions[rule.endpoint])
             path = re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule)
             for method in rule.methods & METHODS:
                 operation = paths[path][method.lower()]
-                scope = scope_of(promise)
+                scope = scope_of(meta)
                 assert operation.get("x-required-scope") == scope, (method, path)
                 assert ({"personalToken": []} in operation["security"]) == bool(scope)
                 assert scope is None or f"`{scope}`" in operation["description"]
 
 
-def test_a_token_with_all_scopes_opens_no_route_of_authentication_but_ones_account(app, make):
+def test_token_with_all_scopes_cannot_use_routes_of_sessions(app, make):
     script = make(*Scope)
     refused = 0
-    for method, path, promise in calls(app):
-        if not promise.tokens or scope_of(promise):
+    for method, path, meta in calls(app):
+        if not meta.tokens or scope_of(meta):
             continue
         assert path.startswith(("/auth/", "/users", "/jobs", "/exports", "/imports")), path
         assert_problem(script.call(method, path), 401, "wrong_token_type")
@@ -292,19 +292,19 @@ def test_a_token_with_all_scopes_opens_no_route_of_authentication_but_ones_accou
     assert script.get("/auth/me").json["id"] == script.id
 
 
-@pytest.mark.parametrize("held", list(Scope))
-def test_a_scope_opens_its_own_routes_and_no_others(app, make, held):
-    script = make(held)
-    for method, path, promise in calls(app):
-        needed = scope_of(promise)
+@pytest.mark.parametrize("scope", list(Scope))
+def test_scope_allows_only_its_own_routes(app, make, scope):
+    script = make(scope)
+    for method, path, meta in calls(app):
+        needed = scope_of(meta)
         if needed is None:
             continue
-        answer = script.call(method, path)
-        if needed == held:
-            assert answer.status_code not in {401, 403}, (method, path)
+        response = script.call(method, path)
+        if needed == scope:
+            assert response.status_code not in {401, 403}, (method, path)
             continue
-        assert_problem(answer, 403, "insufficient_scope", scope=needed)
-        challenge = answer.headers["WWW-Authenticate"]
+        assert_problem(response, 403, "insufficient_scope", scope=needed)
+        challenge = response.headers["WWW-Authenticate"]
         assert challenge == f'Bearer error="insufficient_scope", scope="{needed}"'
 
 
@@ -318,20 +318,20 @@ def test_a_missing_scope_is_told_before_any_mistake_and_changes_nothing(alice, m
     assert script.get(f"/tasks/{task['id']}").json == task
 
 
-def test_a_session_has_every_scope(app, alice, make):
+def test_session_has_every_scope(app, alice, make):
     script, headers = make(*Scope), {"X-Request-ID": "same"}
     opened = 0
-    for method, path, promise in calls(app):
-        if scope_of(promise):
-            answer = alice.call(method, path, headers=headers)
-            assert answer.status_code not in {401, 403}, (method, path)
+    for method, path, meta in calls(app):
+        if scope_of(meta):
+            response = alice.call(method, path, headers=headers)
+            assert response.status_code not in {401, 403}, (method, path)
             same = script.call(method, path, headers=headers)
-            assert (answer.status_code, answer.data) == (same.status_code, same.data)
+            assert (response.status_code, response.data) == (same.status_code, same.data)
             opened += 1
     assert opened >= 10
 
 
-def test_with_the_scopes_a_script_does_what_its_owner_does(alice, bob, make):
+def test_script_with_scopes_acts_as_its_user(alice, bob, make):
     script = make("tasks:read", "tasks:write")
     foreign = bob.task()
     task = script.task("by a script")
@@ -342,7 +342,7 @@ def test_with_the_scopes_a_script_does_what_its_owner_does(alice, bob, make):
     assert script.delete(f"/tasks/{task['id']}").status_code == 204
 
 
-def test_an_account_has_a_hundred_tokens_at_most(app, alice, bob, stored):
+def test_user_has_at_most_100_tokens(app, alice, bob, stored):
     assert MOST == 100
     rows = [
         {
@@ -365,7 +365,7 @@ def test_an_account_has_a_hundred_tokens_at_most(app, alice, bob, stored):
     assert alice.post("/auth/tokens", READS).status_code == 201
 
 
-def test_tokens_that_are_made_at_once_are_a_hundred_at_most(app, alice, at_once, stored):
+def test_parallel_creation_stops_at_100_tokens(app, alice, run_parallel, stored):
     rows = [
         {
             "user_id": alice.id,
@@ -379,22 +379,22 @@ def test_tokens_that_are_made_at_once_are_a_hundred_at_most(app, alice, at_once,
     with app.app_context():
         db.session.execute(insert(PersonalToken), rows)
         db.session.commit()
-    answers = at_once(alice, [("POST", "/auth/tokens", READS)] * 5)
-    assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409]
+    responses = run_parallel(alice, [("POST", "/auth/tokens", READS)] * 5)
+    assert sorted(response.status_code for response in responses) == [201, 201, 409, 409, 409]
     assert len(stored(select(PersonalToken.id))) == 100
 
 
-def test_a_key_does_not_have_the_secret_kept(alice, stored):
-    """The answer is told once: to repeat the request is to make another token."""
+def test_idempotency_key_does_not_store_the_secret(alice, stored):
+    """A repeated request creates another token: the secret is not stored."""
     key = {"Idempotency-Key": "once"}
-    answers = [alice.post("/auth/tokens", READS, headers=key) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].json["token"] != answers[1].json["token"]
-    assert "Idempotent-Replayed" not in answers[1].headers
-    assert stored(select(KeptAnswer.key)) == []
+    responses = [alice.post("/auth/tokens", READS, headers=key) for _ in range(2)]
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].json["token"] != responses[1].json["token"]
+    assert "Idempotent-Replayed" not in responses[1].headers
+    assert stored(select(IdempotencyRecord.key)) == []
 
 
-def test_the_list_comes_in_pages_the_newest_first(alice):
+def test_list_is_paginated_newest_first(alice):
     ids = [alice.post("/auth/tokens", READS).json["id"] for _ in range(5)]
     seen, query = [], {"limit": 2}
     while True:

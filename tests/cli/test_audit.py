@@ -17,8 +17,8 @@ def run(app):
     return lambda: runner.invoke(args=["audit", "purge"])
 
 
-def test_events_go_when_they_are_older_than_the_days_that_are_set(run, app, accounts, stored):
-    kept = select(AuditEvent.event).order_by(AuditEvent.id)
+def test_purge_deletes_events_older_than_audit_days(run, app, accounts, stored):
+    query = select(AuditEvent.event).order_by(AuditEvent.id)
     with time_machine.travel(MOMENT, tick=False) as clock:
         accounts.make("alice")
         clock.shift(timedelta(days=200))
@@ -26,14 +26,14 @@ def test_events_go_when_they_are_older_than_the_days_that_are_set(run, app, acco
         clock.shift(timedelta(days=165))
         result = run()
         assert (result.exit_code, result.output) == (0, "Deleted 0 events older than 365 days.\n")
-        assert len(stored(kept)) == 3
+        assert len(stored(query)) == 3
         clock.shift(timedelta(microseconds=1))
         assert run().output == "Deleted 2 events older than 365 days.\n"
-        assert stored(kept) == [("login_succeeded",)]
+        assert stored(query) == [("login_succeeded",)]
         assert run().output == "Deleted 0 events older than 365 days.\n"
 
 
-def test_the_days_are_a_setting(run, app, accounts, monkeypatch, stored):
+def test_audit_days_is_configurable(run, app, accounts, monkeypatch, stored):
     with time_machine.travel(MOMENT, tick=False) as clock:
         accounts.make("alice")
         clock.shift(timedelta(days=8))

@@ -1,15 +1,25 @@
-"""``flask db``, and ``python run.py`` which does its work: a database that refuses is told of."""
+"""``flask db``, the migrations with rows, and ``python run.py``, which upgrades the database."""
 
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from alembic.script import ScriptDirectory
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import func, insert, select, table, text
 
 from app import create_app
+from app.api.models import IdempotencyRecord
+from app.audit.models import AuditEvent
+from app.auth.models import EmailToken, User
 from app.extensions import db
+from app.jobs.models import Job
+from app.outbox.models import OutboxMessage
+from app.tasks.models import Task
 from tests.conftest import ROOT
+from tests.factories import TaskRow, UserRow
 
 MIGRATIONS = str(ROOT / "migrations")
 DOWN = {
@@ -24,7 +34,7 @@ def run(app, *args):
 
 @pytest.fixture(params=DOWN)
 def down(request, settings):
-    """An application whose database can't be reached."""
+    """Return an application with an unreachable database, and part of the error message."""
     app = create_app(settings | {"DATABASE_URL": request.param})
     yield app, DOWN[request.param]
     with app.app_context():
@@ -34,16 +44,16 @@ def down(request, settings):
 @pytest.mark.parametrize(
     "command", ["upgrade", "downgrade", "current", "check", "migrate", "stamp"]
 )
-def test_a_database_that_is_down_is_told_of_in_a_line(down, command):
-    app, told = down
+def test_unreachable_database_is_one_line_of_error(down, command):
+    app, message = down
     result = run(app, command)
     assert result.exit_code == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith("Error: The database says: ")
-    assert told in line
+    assert line.startswith("Error: The database reported: ")
+    assert message in line
 
 
-def test_a_database_that_refuses_a_migration_is_told_of_in_a_line_and_left_as_it_was(app, stored):
+def test_failed_migration_is_one_line_of_error_and_changes_nothing(app, stored):
     [(head,)] = stored(text("SELECT version_num FROM alembic_version"))
     with app.app_context():
         db.session.execute(text("DELETE FROM alembic_version"))
@@ -56,14 +66,14 @@ def test_a_database_that_refuses_a_migration_is_told_of_in_a_line_and_left_as_it
             db.session.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
             db.session.commit()
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: The database says: ")
+    assert result.stderr.splitlines()[-1].startswith("Error: The database reported: ")
     assert "already exists" in result.stderr
     assert "Traceback" not in result.stderr
     assert left == []
 
 
 @pytest.mark.parametrize("url", DOWN)
-def test_the_server_does_not_start_on_a_database_that_is_down(url, tmp_path):
+def test_server_does_not_start_on_an_unreachable_database(url, tmp_path):
     environ = {
         "PATH": os.environ["PATH"],
         "FLASK_CONFIG": "development",
@@ -81,5 +91,128 @@ def test_the_server_does_not_start_on_a_database_that_is_down(url, tmp_path):
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     [line] = ended.stderr.splitlines()
-    assert line.startswith("The database says: ")
+    assert line.startswith("The database reported: ")
     assert DOWN[url] in line
+
+
+def insert_rows():
+    """Insert rows into every table whose rows the migrations keep."""
+    now = datetime(2030, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
+    user_id = db.session.scalar(insert(User).values(UserRow()).returning(User.id))
+    db.session.execute(insert(Task), TaskRow.build_batch(3, created_by=user_id))
+    db.session.execute(
+        insert(IdempotencyRecord),
+        [
+            {
+                "user_id": user_id,
+                "key": f"key-{number}",
+                "fingerprint": b"\x00f",
+                "status": 201,
+                "headers": {"Location": "/x"},
+                "body": b'{"id": 1}',
+                "created_at": now,
+            }
+            for number in range(3)
+        ],
+    )
+    for number in range(3):
+        token = {
+            "user_id": user_id,
+            "purpose": "verify_email",
+            "email": "ada@example.com",
+            "token_hash": bytes([number]) * 32,
+            "created_at": now,
+            "expires_at": now + timedelta(hours=1),
+        }
+        db.session.execute(insert(EmailToken).values(token))
+    messages = [
+        {
+            "type": "notice",
+            "payload": {"number": number},
+            "origin": {"request_id": "r"},
+            "attempts": number,
+            "created_at": now,
+            "due_at": now,
+            "locked_until": now if number else None,
+        }
+        for number in range(3)
+    ]
+    db.session.execute(insert(OutboxMessage), messages)
+    event = {"event": "registered", "user_id": user_id, "details": {"a": 1}, "created_at": now}
+    db.session.execute(insert(AuditEvent).values(event))
+    job = {
+        "user_id": user_id,
+        "kind": "export",
+        "format": "csv",
+        "state": "queued",
+        "done": 0,
+        "refused": 0,
+        "created_at": now,
+    }
+    db.session.execute(insert(Job).values(job))
+    db.session.commit()
+
+
+KEPT = (User, Task, IdempotencyRecord, EmailToken, OutboxMessage, AuditEvent, Job)
+
+
+def all_rows():
+    rows = {
+        model.__name__: sorted(map(str, db.session.execute(select(*model.__table__.c))))
+        for model in KEPT
+    }
+    db.session.remove()
+    return rows
+
+
+def test_last_migration_keeps_all_rows_down_and_up(empty_database):
+    upgrade(directory=MIGRATIONS)
+    insert_rows()
+    rows = all_rows()
+    assert all(rows.values())
+    downgrade(directory=MIGRATIONS, revision="-1")
+    for old in ("kept_answers", "mailed_tokens"):
+        assert db.session.scalar(select(func.count()).select_from(table(old))) == 3
+    held = text("SELECT count(*) FROM outbox WHERE held_until IS NOT NULL AND kind = 'notice'")
+    assert db.session.scalar(held) == 2
+    db.session.remove()
+    upgrade(directory=MIGRATIONS)
+    assert all_rows() == rows
+
+
+def test_every_migration_goes_down_and_up_with_rows(empty_database):
+    upgrade(directory=MIGRATIONS)
+    insert_rows()
+    tasks = all_rows()["Task"]
+    revisions = [script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()]
+    for revision in revisions[1:]:
+        downgrade(directory=MIGRATIONS, revision=revision)
+        assert db.session.scalar(select(func.count(User.id))) == 1
+        assert db.session.scalar(text("SELECT count(*) FROM tasks")) == 3
+        db.session.remove()
+    upgrade(directory=MIGRATIONS)
+    assert all_rows()["Task"] == tasks
+
+
+def test_ids_of_deleted_email_tokens_are_not_used_again_after_a_migration(empty_database):
+    upgrade(directory=MIGRATIONS)
+    insert_rows()
+    last = db.session.scalar(select(func.max(EmailToken.id)))
+    db.session.execute(text("DELETE FROM email_tokens"))
+    db.session.commit()
+    db.session.remove()
+    downgrade(directory=MIGRATIONS, revision="-1")
+    upgrade(directory=MIGRATIONS)
+    user_id = db.session.scalar(select(User.id))
+    now = datetime(2030, 1, 31, 9, tzinfo=UTC)
+    token = {
+        "user_id": user_id,
+        "purpose": "verify_email",
+        "email": "ada@example.com",
+        "token_hash": b"new",
+        "created_at": now,
+        "expires_at": now,
+    }
+    new = db.session.scalar(insert(EmailToken).values(token).returning(EmailToken.id))
+    db.session.rollback()
+    assert new == last + 1

@@ -21,33 +21,33 @@ def run(app):
     return lambda *args: runner.invoke(args=["seed", *args])
 
 
-def test_accounts_and_tasks_are_added_and_can_be_used(run, accounts, stored):
+def test_seeded_users_can_log_in_and_change_tasks(run, accounts, stored):
     result = run("--users", "2", "--tasks", "7", "--password", PASSWORD)
     assert result.exit_code == 0, result.output
-    assert "Added 2 accounts with 7 tasks each.\n" in result.stdout
+    assert "Added 2 users with 7 tasks each.\n" in result.stdout
     assert stored(COUNTS) == [(2, 14)]
-    told = re.search(r"Log in as (\S+) with the password (.+)\n", result.stdout)
-    assert told[2] == PASSWORD
-    account = accounts.log_in(told[1])
-    tasks = account.get("/tasks?limit=200").json["data"]
+    match = re.search(r"Log in as (\S+) with the password (.+)\n", result.stdout)
+    assert match[2] == PASSWORD
+    user = accounts.log_in(match[1])
+    tasks = user.get("/tasks?limit=200").json["data"]
     assert len(tasks) == 7
-    assert {task["created_by"] for task in tasks} == {account.id}
-    changed = account.patch(f"/tasks/{tasks[0]['id']}", {"title": "Changed"})
+    assert {task["created_by"] for task in tasks} == {user.id}
+    changed = user.patch(f"/tasks/{tasks[0]['id']}", {"title": "Changed"})
     assert (changed.status_code, changed.json["title"]) == (200, "Changed")
 
 
-def test_a_password_is_made_and_shown_when_none_is_given(run, accounts):
+def test_password_is_random_if_omitted(run, accounts):
     result = run("--users", "1", "--tasks", "0")
-    told = re.search(r"Log in as (\S+) with the password (\S+)\n", result.stdout)
-    assert accounts.log_in(told[1], told[2]).username == told[1]
+    match = re.search(r"Log in as (\S+) with the password (\S+)\n", result.stdout)
+    assert accounts.log_in(match[1], match[2]).username == match[1]
 
 
-def test_left_to_itself_it_adds_three_accounts_with_fifty_tasks_each(run, stored):
+def test_default_is_three_users_with_fifty_tasks_each(run, stored):
     assert run().exit_code == 0
     assert stored(COUNTS) == [(3, 150)]
 
 
-def test_it_adds_to_what_is_there(run, alice, stored):
+def test_seed_adds_to_existing_data(run, alice, stored):
     alice.task()
     for _ in range(3):
         assert run("--users", "2", "--tasks", "1").exit_code == 0
@@ -55,7 +55,7 @@ def test_it_adds_to_what_is_there(run, alice, stored):
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("options", "message"),
     [
         (("--users", "0"), "'--users'"),
         (("--tasks", "-1"), "'--tasks'"),
@@ -64,16 +64,16 @@ def test_it_adds_to_what_is_there(run, alice, stored):
         (("--password", "password1"), "Among the most common passwords."),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_added(run, stored, said, told):
-    result = run(*said)
+def test_invalid_options_add_nothing(run, stored, options, message):
+    result = run(*options)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert stored(COUNTS) == [(0, 0)]
 
 
-def test_production_data_is_not_made_up(app, run, stored, monkeypatch):
+def test_seed_is_not_available_in_production(app, run, stored, monkeypatch):
     monkeypatch.setitem(app.config, "PRODUCTION", True)
     result = run()
     assert result.exit_code == 1
-    assert result.stderr == "Error: Production data is not made up: FLASK_CONFIG is production.\n"
+    assert result.stderr == "Error: Not available in production (FLASK_CONFIG).\n"
     assert stored(COUNTS) == [(0, 0)]

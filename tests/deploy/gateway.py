@@ -1,4 +1,4 @@
-"""nginx as it is deployed, but for where things are, in front of API processes."""
+"""nginx with the configuration of deploy/nginx, in front of API processes."""
 
 import datetime as dt
 import os
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def certify(folder: Path) -> None:
-    """Write a certificate for this machine, and its key."""
+    """Write a certificate for localhost and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
     now = dt.datetime.now(dt.UTC)
@@ -65,7 +65,7 @@ def certify(folder: Path) -> None:
 
 
 class Gateway:
-    """A started nginx; all that differs from deploy/nginx is where things are."""
+    """An nginx with the configuration of deploy/nginx, except for paths and ports."""
 
     def __init__(self, folder: Path, upstream: str = "upstream.conf") -> None:
         self.folder = folder
@@ -75,8 +75,8 @@ class Gateway:
         certify(folder)
         self.context = ssl.create_default_context(cafile=folder / "fullchain.pem")
 
-    def lead_to(self, ports: list[int]) -> None:
-        """Put the ports of our processes in place of those that are written."""
+    def set_upstream_ports(self, ports: list[int]) -> None:
+        """Replace the ports of the upstream."""
         left = iter(ports)
         self.upstream = re.sub(
             r"(?m)^    server \S+?(;|(?= ))",
@@ -85,7 +85,7 @@ class Gateway:
         )
 
     def write(self) -> Path:
-        """Write the configuration with places of our own, and return its main file."""
+        """Write the configuration with our paths and ports; return its main file."""
         ours = self.folder / "task-api"
         ours.mkdir()
         (ours / "upstream.conf").write_text(self.upstream)
@@ -185,7 +185,7 @@ class Gateway:
 
 
 class HTTPSConnectionTo(HTTPSConnection):
-    """A connection that trusts the tests' certificate, and ends with its block."""
+    """A connection that trusts the certificate of the tests; a context manager."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(NAME, gateway.port, timeout=60, context=gateway.context)
@@ -198,7 +198,7 @@ class HTTPSConnectionTo(HTTPSConnection):
 
 
 class Answer:
-    """What came back: status, headers, body."""
+    """A response: status, headers, body."""
 
     def __init__(self, response: HTTPResponse) -> None:
         self.status = response.status
@@ -217,7 +217,7 @@ def send(
     body: Any = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Send a request; a body that is no bytes goes as JSON."""
+    """Send a request; a body that is not bytes is sent as JSON."""
     sent = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body = orjson.dumps(body)
@@ -254,6 +254,6 @@ def deployed(size: int = 2, **settings: str) -> Iterator[Deployment]:
             started.start()
             stack.callback(started.kill)
             servers.append(started)
-        gateway.lead_to([started.port for started in servers])
+        gateway.set_upstream_ports([started.port for started in servers])
         stack.enter_context(gateway.running())
         yield Deployment(gateway, servers)

@@ -1,4 +1,4 @@
-"""What the Dockerfile, the compose file and the Kubernetes files promise beyond their schemas."""
+"""Dockerfile, compose file and Kubernetes files, beyond their schemas."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import yaml
 
 from app.config import SETTINGS, ConfigurationError, load
 from benchmarks.server import ROOT, started
-from tests.celery import is_command_of_celery
+from tests.celery import is_celery_command
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -97,7 +97,7 @@ class TestCommands:
         assert {words[0] for words in commands} == {"flask", "celery"}
         for program, *words in commands:
             if program == "celery":
-                assert is_command_of_celery(words)
+                assert is_celery_command(words)
             else:
                 assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
 

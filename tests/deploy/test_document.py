@@ -1,4 +1,4 @@
-"""docs/deployment.md: what it names is there, and what can be run here does what it says."""
+"""docs/deployment.md: named files and commands exist, and backups restore."""
 
 import os
 import re
@@ -20,20 +20,22 @@ def blocks(language):
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```", DOCUMENT)
 
 
-def test_every_block_for_a_shell_is_one():
+def test_shell_blocks_are_valid():
     for block in blocks("sh"):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
-def test_every_file_that_is_named_is_there():
+def test_named_files_exist():
     named = set(re.findall(r"deploy/[\w./-]*\w|(?<=`)[\w.-]+\.conf(?=`)", DOCUMENT))
     there = [path for path in (ROOT / "deploy").rglob("*") if "__pycache__" not in path.parts]
     missing = named - {str(path.relative_to(ROOT)) for path in there} - {p.name for p in there}
     assert missing <= MADE_BY_THE_READER
 
 
-def test_every_command_of_ours_is_one(app):
-    typed = re.findall(r"(?:task-api|flask) ((?:users|db|audit|jobs|doctor)(?: [a-z]+)?)", DOCUMENT)
+def test_named_commands_exist(app):
+    typed = re.findall(
+        r"(?:task-api|flask) ((?:users|db|audit|outbox|doctor)(?: [a-z]+)?)", DOCUMENT
+    )
     assert len(typed) > 4
     for words in typed:
         command = app.cli
@@ -43,7 +45,7 @@ def test_every_command_of_ours_is_one(app):
             command = found
 
 
-def test_every_unit_that_is_started_is_one():
+def test_started_units_exist():
     lines = re.findall(
         r"(?m)^systemctl (?:start|restart|enable --now) (.*)$", "".join(blocks("sh"))
     )
@@ -80,7 +82,7 @@ def may_log_in(server, name):
 @pytest.mark.skipif(
     not shutil.which("pg_dump") and "NO_SKIPS" not in os.environ, reason="needs pg_dump"
 )
-def test_a_backup_brings_back_what_was_there_and_nothing_that_came_later():
+def test_backup_restores_its_state():
     kind = "postgresql" if POSTGRES else "sqlite"
     with started(POSTGRES) as server:
         folder = server.log.parent

@@ -1,4 +1,4 @@
-"""The deployed front: nginx as deploy/nginx has it, before two API processes on one database."""
+"""nginx with the configuration of deploy/nginx, in front of two API processes."""
 
 import gzip
 import re
@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from app.config import Config
-from app.errors import kinds
+from app.errors import all_problems
 from tests.deploy.gateway import (
     NAME,
     NGINX,
@@ -51,8 +51,8 @@ def gateway(deployment):
 
 @pytest.fixture(scope="module")
 def tokens(gateway):
-    """A new account's tokens, fetched as a client does."""
-    return open_account(gateway)
+    """Tokens of a new user."""
+    return create_user(gateway)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def open_account(gateway):
+def create_user(gateway):
     name = f"ada-{uuid4().hex[:8]}"
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
     assert gateway.call("POST", "/api/v1/auth/register", account).status == 201
@@ -70,7 +70,7 @@ def open_account(gateway):
 
 
 def assert_nginx_problem(answer, status, code, path):
-    """Assert that nginx's own refusal is just what the API's would be."""
+    """Assert that an error of nginx looks like one of the API."""
     assert answer.status == status
     body = answer.json
     assert set(body) == {"type", "title", "status", "code", "detail", "instance", "request_id"}
@@ -84,9 +84,9 @@ def assert_nginx_problem(answer, status, code, path):
 
 class TestFiles:
     @pytest.mark.parametrize("upstream", ["upstream.conf", "upstream.containers.conf"])
-    def test_nginx_finds_nothing_to_complain_of(self, tmp_path, upstream):
+    def test_configuration_is_valid(self, tmp_path, upstream):
         gateway = Gateway(tmp_path, upstream)
-        gateway.lead_to([5001, 5002])
+        gateway.set_upstream_ports([5001, 5002])
         gateway.write()
         tested = subprocess.run(gateway.command("-t"), capture_output=True, text=True, check=False)
         complaints = [
@@ -96,30 +96,30 @@ class TestFiles:
         ]
         assert (tested.returncode, complaints) == (0, [])
 
-    def test_the_problems_of_nginx_are_worded_as_ours(self):
+    def test_problems_have_the_texts_of_the_api(self):
         text = (NGINX / "task-api.conf").read_text().replace(r"\'", "'")
-        told = re.findall(
+        problems = re.findall(
             r'"title":"([^"]+)","status":(\d+),"code":"([^"]+)","detail":"([^"]+)"', text
         )
-        known = {kind.code: kind for kind in kinds()}
+        known = {kind.code: kind for kind in all_problems()}
         types = text.partition("$problem_code {")[2].partition("}")[0]
-        assert [code for _, _, code, _ in told] == re.findall(r" ([a-z_]+);", types)
-        for title, status, code, detail in told:
+        assert [code for _, _, code, _ in problems] == re.findall(r" ([a-z_]+);", types)
+        for title, status, code, detail in problems:
             kind = known[code]
             assert (title, int(status)) == (kind.title, kind.status)
             if code != "forbidden":
                 assert detail == kind.detail
 
-    def test_the_limit_on_bodies_is_just_above_ours(self):
+    def test_body_limits_are_slightly_above_the_api(self):
         text = (NGINX / "task-api.conf").read_text()
         found = re.findall(r"client_max_body_size (\d+)k;", text)
-        ours = (Config.MAX_CONTENT_LENGTH, Config.MAX_UPLOAD_LENGTH)
-        for told, most in zip(found, ours, strict=True):
-            assert 0 < int(told) * 1024 - most < 128 * 1024
+        maxima = (Config.MAX_CONTENT_LENGTH, Config.MAX_UPLOAD_LENGTH)
+        for limit, ours in zip(found, maxima, strict=True):
+            assert 0 < int(limit) * 1024 - ours < 128 * 1024
 
 
 class TestJourney:
-    def test_the_whole_job_over_tls_with_links_of_the_public_address(self, gateway, bearer):
+    def test_links_use_the_public_url(self, gateway, bearer):
         created = gateway.call("POST", "/api/v1/tasks", {"title": "Buy milk"}, bearer)
         assert created.status == 201
         assert created.headers["Location"] == created.json["url"]
@@ -131,12 +131,12 @@ class TestJourney:
         again = gateway.call("POST", "/api/v1/tasks", {"title": "Eggs"}, spoofed)
         assert again.headers["Location"].startswith(gateway.address)
 
-    def test_every_answer_over_tls_says_once_to_stay_with_it(self, gateway):
+    def test_hsts_is_sent_once(self, gateway):
         for path in ("/ping", "/docs", "/nothing", "/metrics"):
             values = gateway.call("GET", path).headers.get_all("Strict-Transport-Security")
             assert values == ["max-age=31536000; includeSubDomains"]
 
-    def test_an_address_that_the_client_makes_up_is_not_the_sessions(self, gateway, bearer):
+    def test_forwarded_headers_of_clients_are_ignored(self, gateway, bearer):
         claims = {
             "X-Forwarded-For": "203.0.113.9, 198.51.100.7",
             "X-Real-IP": "203.0.113.9",
@@ -151,7 +151,7 @@ class TestJourney:
         sessions = gateway.call("GET", "/api/v1/auth/sessions", headers=headers).json["data"]
         assert [session["ip_address"] for session in sessions] == ["127.0.0.1"]
 
-    def test_a_file_to_import_may_be_long_and_its_result_comes_back(self, gateway, bearer):
+    def test_large_import_succeeds(self, gateway, bearer):
         title = b"title,description\r\n"
         file = title + b"Long,%b\r\n" % (b"x" * 20_000) * 300
         headers = bearer | {"Content-Type": "text/csv"}
@@ -162,21 +162,21 @@ class TestJourney:
         report = gateway.call("GET", f"{path}/result", headers=bearer)
         assert report.json == {"created": 300, "refused": 0, "rows": []}
         longest = Config.MAX_UPLOAD_LENGTH
-        for size, told_by_nginx in ((longest + 1, False), (longest + 2**20, True)):
+        for size, by_nginx in ((longest + 1, False), (longest + 2**20, True)):
             answer = gateway.call("POST", "/api/v1/imports", b"x" * size, headers)
             assert (answer.status, answer.json["code"]) == (413, "payload_too_large")
-            if told_by_nginx:
+            if by_nginx:
                 assert_nginx_problem(answer, 413, "payload_too_large", "/api/v1/imports")
 
-    def test_a_request_id_goes_through_and_a_bad_one_is_replaced(self, gateway):
-        given = gateway.call("GET", "/ping", headers={"X-Request-ID": "mine-1"})
-        assert given.headers.get_all("X-Request-ID") == ["mine-1"]
+    def test_valid_request_id_is_kept(self, gateway):
+        kept = gateway.call("GET", "/ping", headers={"X-Request-ID": "mine-1"})
+        assert kept.headers.get_all("X-Request-ID") == ["mine-1"]
         made = gateway.call("GET", "/ping", headers={"X-Request-ID": "no spaces, please"})
         assert re.fullmatch("[0-9a-f]{32}", made.headers["X-Request-ID"])
         refused = gateway.call("GET", "/metrics", headers={"X-Request-ID": 'a"b'})
         assert re.fullmatch("[0-9a-f]{32}", refused.json["request_id"])
 
-    def test_the_log_tells_of_each_request_without_its_query_or_token(self, gateway, bearer):
+    def test_log_has_no_query_and_no_token(self, gateway, bearer):
         headers = bearer | {"X-Request-ID": "logged-1"}
         gateway.call("GET", '/api/v1/tasks?q=secret-word"', headers=headers)
         last = logged(gateway, "logged-1")
@@ -188,7 +188,7 @@ class TestJourney:
 
 
 def logged(gateway, request_id):
-    """Return the line of a request, which nginx writes after it has answered."""
+    """Wait for the log line of a request, which is written after the response."""
 
     def found():
         return [line for line in gateway.log() if line["request_id"] == request_id]
@@ -196,29 +196,29 @@ def logged(gateway, request_id):
     return wait_for(found, 10)[0]
 
 
-class TestRefusals:
-    def test_a_body_over_the_limit_is_a_problem(self, gateway, bearer):
-        for size, told_by_nginx in ((Config.MAX_CONTENT_LENGTH + 1, False), (8 * 1024**2, True)):
+class TestErrors:
+    def test_too_large_body_is_a_problem(self, gateway, bearer):
+        for size, by_nginx in ((Config.MAX_CONTENT_LENGTH + 1, False), (8 * 1024**2, True)):
             headers = bearer | {"Content-Type": "application/json"}
             answer = gateway.call("POST", "/api/v1/tasks", b"x" * size, headers)
             assert (answer.status, answer.json["code"]) == (413, "payload_too_large")
-            if told_by_nginx:
+            if by_nginx:
                 assert_nginx_problem(answer, 413, "payload_too_large", "/api/v1/tasks")
 
     @pytest.mark.parametrize(
         "path",
         ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/a/../metrics", "/metrics?x=1"],
     )
-    def test_metrics_are_not_for_the_public(self, gateway, path):
+    def test_metrics_are_not_public(self, gateway, path):
         answer = gateway.call("GET", path)
         assert_nginx_problem(answer, 404, "not_found", path.partition("?")[0])
 
-    def test_the_place_of_nginx_s_problems_can_t_be_asked_for(self, gateway):
+    def test_internal_location_is_not_found(self, gateway):
         assert_nginx_problem(
             gateway.call("GET", "/nginx/problem"), 404, "not_found", "/nginx/problem"
         )
 
-    def test_trace_is_not_allowed_and_what_is_stands_there(self, gateway):
+    def test_trace_is_not_allowed(self, gateway):
         answer = gateway.call("TRACE", "/api/v1/tasks")
         assert_nginx_problem(answer, 405, "method_not_allowed", "/api/v1/tasks")
         assert "GET" in answer.headers["Allow"]
@@ -235,7 +235,7 @@ class TestRefusals:
         ],
         ids=["no host", "large header", "long path", "encoding", "two lengths", "garbage"],
     )
-    def test_what_is_no_request_is_a_bad_request(self, gateway, raw):
+    def test_malformed_request_is_a_bad_request(self, gateway, raw):
         with gateway.connect() as connection:
             connection.sendall(raw)
             answer = b""
@@ -244,7 +244,22 @@ class TestRefusals:
         assert b"400 Bad Request" in answer
         assert b'"code":"bad_request"' in answer
 
-    def test_a_path_that_is_no_json_text_makes_none_of_the_problem(self, gateway):
+    @pytest.mark.parametrize(
+        "lines",
+        ["X: y\r\n" * 200, "Expect: miracles\r\n", "X: " + "y" * 8180 + "\r\n", "Na me: x\r\n"],
+        ids=["many headers", "unknown expectation", "long header", "invalid name"],
+    )
+    def test_gunicorn_rejects_nothing_that_nginx_accepts(self, gateway, lines):
+        with gateway.connect() as connection:
+            head = f"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
+            connection.sendall(head.encode())
+            response = b""
+            while more := connection.recv(65536):
+                response += more
+        head, _, body = response.partition(b"\r\n\r\n")
+        assert b'{"message":"pong"}' in body or b"application/problem+json" in head, response
+
+    def test_problem_is_valid_json_for_any_path(self, gateway):
         with gateway.connect() as connection:
             path = b'/metrics/"\\\xff?"x'
             connection.sendall(b"TRACE %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
@@ -252,7 +267,7 @@ class TestRefusals:
         assert b" 405 " in head
         assert b'"instance":"/metrics/",' in body
 
-    def test_another_name_is_not_answered(self, gateway):
+    def test_unknown_host_gets_no_response(self, gateway):
         raw = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
         with raw, pytest.raises(ssl.SSLError, match="unrecognized name"):
             gateway.context.wrap_socket(raw, server_hostname="evil.example")
@@ -261,7 +276,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-    def test_an_old_tls_is_refused(self, gateway, version):
+    def test_old_tls_versions_are_rejected(self, gateway, version):
         context = ssl.create_default_context(cafile=gateway.folder / "fullchain.pem")
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.minimum_version = context.maximum_version = version
@@ -270,9 +285,9 @@ class TestRefusals:
             context.wrap_socket(raw, server_hostname=NAME)
 
 
-class TestWithoutTls:
+class TestPlainHttp:
     @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/problems/not_found"])
-    def test_a_visit_to_a_page_is_led_on(self, gateway, path):
+    def test_pages_redirect_to_https(self, gateway, path):
         for method in ("GET", "HEAD"):
             answer = gateway.call_plainly(method, path)
             assert (answer.status, answer.headers["Location"]) == (301, f"{gateway.address}{path}")
@@ -288,18 +303,18 @@ class TestWithoutTls:
             ("DELETE", "/docs"),
         ],
     )
-    def test_a_call_is_refused_and_not_led_on(self, gateway, method, path):
+    def test_api_calls_are_rejected(self, gateway, method, path):
         answer = gateway.call_plainly(method, path, b"{}" if method == "POST" else None)
         body = assert_nginx_problem(answer, 403, "forbidden", path)
         assert "HTTPS" in body["detail"]
         assert "Location" not in answer.headers
         assert "Strict-Transport-Security" not in answer.headers  # RFC 6797, 7.2
 
-    def test_a_token_is_refused_wherever_it_goes(self, gateway, bearer):
+    def test_requests_with_a_token_are_rejected(self, gateway, bearer):
         answer = gateway.call_plainly("GET", "/docs", headers=bearer)
         assert_nginx_problem(answer, 403, "forbidden", "/docs")
 
-    def test_the_certificate_s_proof_is_served(self, gateway):
+    def test_acme_challenge_is_served(self, gateway):
         place = gateway.folder / "acme" / ".well-known" / "acme-challenge"
         place.mkdir(parents=True)
         (place / "proof").write_text("proven")
@@ -310,7 +325,7 @@ class TestWithoutTls:
 class TestCompression:
     GZIP = {"Accept-Encoding": "gzip"}
 
-    def test_a_list_is_compressed_and_asked_for_again_is_304(self, gateway, bearer):
+    def test_list_is_compressed_and_revalidated(self, gateway, bearer):
         for number in range(10):
             gateway.call("POST", "/api/v1/tasks", {"title": f"Task {number}"}, bearer)
         plain = gateway.call("GET", "/api/v1/tasks", headers=bearer)
@@ -318,10 +333,13 @@ class TestCompression:
         assert answer.headers["Content-Encoding"] == "gzip"
         assert gzip.decompress(answer.body) == plain.body
         assert "Accept-Encoding" in ", ".join(answer.headers.get_all("Vary"))
-        held = {"If-None-Match": answer.headers["ETag"]}
-        assert gateway.call("GET", "/api/v1/tasks", headers=bearer | self.GZIP | held).status == 304
+        conditional = {"If-None-Match": answer.headers["ETag"]}
+        assert (
+            gateway.call("GET", "/api/v1/tasks", headers=bearer | self.GZIP | conditional).status
+            == 304
+        )
 
-    def test_the_document_and_what_shows_it_are_compressed(self, gateway):
+    def test_documentation_is_compressed(self, gateway):
         for path in (
             "/api/v1/openapi.json",
             "/api/v1/openapi.yaml",
@@ -330,7 +348,7 @@ class TestCompression:
             answer = gateway.call("GET", path, headers=self.GZIP)
             assert answer.headers["Content-Encoding"] == "gzip"
 
-    def test_what_has_a_version_keeps_the_strong_tag_that_if_match_takes(self, gateway, bearer):
+    def test_resource_with_version_keeps_its_strong_etag(self, gateway, bearer):
         long = {"title": "Long", "description": "x" * 5000}
         made = gateway.call("POST", "/api/v1/tasks", long, bearer | self.GZIP)
         path = f"/api/v1/tasks/{made.json['id']}"
@@ -338,8 +356,8 @@ class TestCompression:
         for answer in (made, read):
             assert answer.headers["ETag"] == '"1"'
             assert "Content-Encoding" not in answer.headers
-        held = bearer | {"If-Match": read.headers["ETag"]}
-        assert gateway.call("PATCH", path, {"title": "Longer"}, held).status == 200
+        conditional = bearer | {"If-Match": read.headers["ETag"]}
+        assert gateway.call("PATCH", path, {"title": "Longer"}, conditional).status == 200
 
     def test_tokens_are_not_compressed(self, gateway):
         name = f"tok-{uuid4().hex[:8]}"
@@ -352,14 +370,14 @@ class TestCompression:
 
 
 class TestFailover:
-    def test_with_one_process_killed_the_other_does_everything_once(self):
+    def test_other_process_takes_over(self):
         with deployed() as deployment:
             gateway = deployment.gateway
-            bearer = {"Authorization": f"Bearer {open_account(gateway)['access_token']}"}
+            bearer = {"Authorization": f"Bearer {create_user(gateway)['access_token']}"}
             first, second = deployment.servers
             first.kill()
             for number in range(20):
-                # What was with the process when it died is told as 503, and sent again.
+                # A request that the killed process had gets 503, and is repeated.
                 key = bearer | {"Idempotency-Key": str(number)}
                 task = {"title": f"Task {number}"}
                 answers = [gateway.call("POST", "/api/v1/tasks", task, key)]
@@ -379,12 +397,10 @@ class TestFailover:
     @pytest.mark.parametrize(
         ("method", "times"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("PATCH", 1)]
     )
-    def test_what_dies_after_it_has_begun_is_tried_again_only_if_that_is_safe(
-        self, tmp_path, method, times
-    ):
+    def test_only_safe_requests_are_retried(self, tmp_path, method, times):
         with dying_server() as (first, seen), dying_server(seen) as (second, _):
             gateway = Gateway(tmp_path)
-            gateway.lead_to([first, second])
+            gateway.set_upstream_ports([first, second])
             with gateway.running():
                 answer = gateway.call(method, "/api/v1/tasks", {} if "P" in method else None)
                 assert answer.status == 503
@@ -393,7 +409,7 @@ class TestFailover:
 
 @contextmanager
 def dying_server(seen=None):
-    """A server that takes a request and closes the connection; tells its port and what it took."""
+    """A server that reads requests and closes connections; yields its port and their methods."""
     taken = [] if seen is None else seen
 
     class Dying(BaseHTTPRequestHandler):

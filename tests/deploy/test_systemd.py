@@ -1,4 +1,4 @@
-"""The units, as systemd itself reads them."""
+"""systemd units, checked by systemd-analyze."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from benchmarks.server import ROOT
-from tests.celery import is_command_of_celery
+from tests.celery import is_celery_command
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICES = [
@@ -27,7 +27,7 @@ needs_systemd = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    """A machine's root with our units in it, and something to start."""
+    """A root directory with the units and the programs that they start."""
     root = tmp_path_factory.mktemp("machine")
     shutil.copytree(UNITS, root / "etc" / "systemd" / "system")
     shutil.copytree("/usr/lib/systemd/system", root / "usr" / "lib" / "systemd" / "system",
@@ -48,7 +48,7 @@ def analyze(*arguments):
 
 @needs_systemd
 @pytest.mark.parametrize("name", SERVICES)
-def test_systemd_finds_nothing_to_complain_of(machine, name):
+def test_units_are_valid(machine, name):
     verified = analyze("verify", "--man=no", f"--root={machine}", name)
     ours = [line for line in verified.stderr.splitlines() if "task-api" in line]
     assert (verified.returncode, ours) == (0, [])
@@ -56,31 +56,31 @@ def test_systemd_finds_nothing_to_complain_of(machine, name):
 
 @needs_systemd
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_unit_may_do_little_but_what_it_is_for(machine, name):
+def test_units_are_sandboxed(machine, name):
     judged = analyze(
         "security", "--offline=yes", f"--threshold={EXPOSURE}", f"--root={machine}", name
     )
     assert judged.returncode == 0, judged.stdout
 
 
-def test_every_unit_runs_the_server_or_a_command_of_ours(app):
+def test_units_run_existing_commands(app):
     for unit in UNITS.glob("*.service"):
         program, *words = re.findall(r"(?m)^ExecStart=\S+/bin/(.+)$", unit.read_text())[0].split()
         if program == "flask":
             assert app.test_cli_runner().invoke(args=[*words, "--help"]).exit_code == 0
         elif program == "celery":
-            assert is_command_of_celery(words)
+            assert is_celery_command(words)
         else:
             assert [program, *words[:2]] == ["gunicorn", "--config", "deploy/gunicorn.conf.py"]
 
 
-def test_workers_of_one_machine_have_names_of_their_own_and_time_to_end_what_they_are_at():
+def test_workers_have_unique_names_and_time_to_stop():
     unit = (UNITS / "task-api-worker@.service").read_text()
     assert " --hostname worker%i@%%h " in unit
     assert "\nKillMode=mixed\nTimeoutStopSec=90\n" in unit
 
 
-def test_gunicorn_s_grace_ends_before_systemd_s_patience():
+def test_graceful_timeout_is_shorter_than_systemds():
     grace = re.search(
         r"(?m)^graceful_timeout = (\d+)", (ROOT / "deploy" / "gunicorn.conf.py").read_text()
     )
@@ -88,7 +88,7 @@ def test_gunicorn_s_grace_ends_before_systemd_s_patience():
     assert int(grace[1]) < int(patience[1])
 
 
-def test_what_the_units_run_is_where_the_document_puts_it():
+def test_paths_of_units_are_documented():
     document = (ROOT / "docs" / "deployment.md").read_text()
     for place in ("/opt/task-api/current", "/etc/task-api.env", "/var/lib/task-api"):
         assert place in document

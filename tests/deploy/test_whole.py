@@ -1,4 +1,4 @@
-"""All of it at once: nginx, two API processes, a worker, beat, the database, Redis and mail."""
+"""A complete installation: nginx, two API processes, worker, beat, database, Redis and email."""
 
 import re
 import time
@@ -22,7 +22,7 @@ CSV = {"Content-Type": "text/csv"}
 
 @pytest.fixture
 def installation(tmp_path_factory):
-    """What clients reach, what arrives by mail, and what starts beat, of a whole installation."""
+    """The gateway, the received emails, and a function that starts beat."""
     with ExitStack() as stack:
         enter = stack.enter_context
         counts, mailbox = enter(redis()), enter(listening())
@@ -54,7 +54,7 @@ def text_of(mail):
 
 
 def finished(call, location):
-    """Return a job once it is over."""
+    """Wait until a job is finished and return it."""
     path = location.partition("/api/v1")[2]
 
     def read():
@@ -64,7 +64,7 @@ def finished(call, location):
     return wait_for(read, 60)
 
 
-def test_the_whole_job_through_every_part(installation):
+def test_features_work_through_all_parts(installation):
     gateway, received, start_beat = installation
     name = f"ada-{uuid4().hex[:8]}"
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
@@ -75,7 +75,7 @@ def test_the_whole_job_through_every_part(installation):
     def call(method, path, body=None, **headers):
         return gateway.call(method, f"/api/v1{path}", body, bearer | headers)
 
-    # The worker sends what a request asked for, and what it mails is good at either process.
+    # The worker sends what a request accepted for, and what it mails is good at either process.
     [token] = re.findall(r"(?m)^[\w-]{43}\s*$", text_of(mail_on(received, "Confirm")))
     assert call("POST", "/auth/email/verify", {"token": token.strip()}).status == 204
     assert call("PATCH", "/auth/me", {"notify_on_create": True}).json["email_verified"] is True
@@ -89,9 +89,9 @@ def test_the_whole_job_through_every_part(installation):
         assert made.json["url"] in text_of(mail_on(received, "Due: Water the plants"))
 
     rows = b"title,priority\nOne,high\n,low\nThree,none\n"
-    asked = call("POST", "/imports", rows, **CSV)
-    assert asked.status == 202, asked.body
-    job = finished(call, asked.headers["Location"])
+    accepted = call("POST", "/imports", rows, **CSV)
+    assert accepted.status == 202, accepted.body
+    job = finished(call, accepted.headers["Location"])
     assert (job["state"], job["progress"]) == ("succeeded", {"done": 3, "total": 3})
     report = call("GET", f"/jobs/{job['id']}/result").json
     assert (report["created"], [row["line"] for row in report["rows"]]) == (2, [3])

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics."""
 
 import re
 from datetime import UTC, datetime
@@ -10,17 +10,17 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from app.extensions import db
-from app.outbox.models import OutboxItem
+from app.outbox.models import OutboxMessage
 from tests.accounts import PASSWORD
 from tests.problems import assert_problem
 
 
 @pytest.fixture
-def metered(app, settings):
-    """An application that counts, on the same database."""
-    counting = create_app({**settings, "METRICS": True})
-    yield counting
-    with counting.app_context():
+def metrics_app(app, settings):
+    """An application with METRICS enabled, on the same database."""
+    metrics_app = create_app({**settings, "METRICS": True})
+    yield metrics_app
+    with metrics_app.app_context():
         db.engine.dispose()
 
 
@@ -28,89 +28,85 @@ def value(name, **labels):
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
-def test_nothing_is_told_unless_metrics_are_switched_on(client):
+def test_metrics_are_404_by_default(client):
     assert_problem(client.get("/metrics"), 404, "not_found")
 
 
-def test_requests_are_counted_by_route_method_and_status(metered):
-    client = metered.test_client()
-    seen = {"method": "GET", "route": "/api/v1/tasks/<row_id:task_id>", "status": "401"}
-    before = value("http_requests_total", **seen)
-    timed = {"method": "GET", "route": "/api/v1/tasks/<row_id:task_id>"}
-    measured = value("http_request_duration_seconds_count", **timed)
+def test_requests_are_counted_by_route_method_and_status(metrics_app):
+    client = metrics_app.test_client()
+    route = {"method": "GET", "route": "/api/v1/tasks/<row_id:task_id>"}
+    requests = value("http_requests_total", **route, status="401")
+    durations = value("http_request_duration_seconds_count", **route)
     for task_id in (1, 2, 3):
         client.get(f"/api/v1/tasks/{task_id}")
-    assert value("http_requests_total", **seen) == before + 3
-    assert value("http_request_duration_seconds_count", **timed) == measured + 3
+    assert value("http_requests_total", **route, status="401") == requests + 3
+    assert value("http_request_duration_seconds_count", **route) == durations + 3
 
 
-def test_clients_do_not_decide_how_many_series_there_are(metered):
-    client = metered.test_client()
-    unknown = {"method": "other", "route": "none", "status": "405"}
+def test_unknown_routes_and_methods_share_one_label(metrics_app):
+    client = metrics_app.test_client()
     before = value("http_requests_total", method="GET", route="none", status="404")
     client.get("/no/such/1")
     client.get("/no/such/2")
     assert value("http_requests_total", method="GET", route="none", status="404") == before + 2
     client.open("/ping", method="BREW")
-    told = client.get("/metrics").text
-    assert "BREW" not in told
-    assert "/no/such" not in told
-    assert unknown["method"] in told
+    text = client.get("/metrics").text
+    assert "BREW" not in text
+    assert "/no/such" not in text
+    assert 'method="other"' in text
 
 
-def test_logins_and_their_failures_are_counted(metered, alice):
-    client = metered.test_client()
-    good, bad = (
-        value("account_events_total", event=f"login_{word}") for word in ("succeeded", "failed")
-    )
+def test_logins_are_counted_by_outcome(metrics_app, alice):
+    client = metrics_app.test_client()
+    succeeded = value("account_events_total", event="login_succeeded")
+    failed = value("account_events_total", event="login_failed")
     for password in (PASSWORD, "wrong", "wronger"):
-        said = {"username": "alice", "password": password}
-        client.post("/api/v1/auth/login", json=said)
-    assert value("account_events_total", event="login_succeeded") == good + 1
-    assert value("account_events_total", event="login_failed") == bad + 2
+        credentials = {"username": "alice", "password": password}
+        client.post("/api/v1/auth/login", json=credentials)
+    assert value("account_events_total", event="login_succeeded") == succeeded + 1
+    assert value("account_events_total", event="login_failed") == failed + 2
 
 
-def test_connections_in_use_are_told_and_come_back(metered):
-    client = metered.test_client()
+def test_connections_in_use_return_to_zero(metrics_app):
+    client = metrics_app.test_client()
     client.get("/health/ready")
     assert value("database_connections_in_use") == 0
-    told = client.get("/metrics")
-    assert told.mimetype == "text/plain"
-    assert re.search(r"^database_connections_in_use 0\.0$", told.text, re.MULTILINE)
+    response = client.get("/metrics")
+    assert response.mimetype == "text/plain"
+    assert re.search(r"^database_connections_in_use 0\.0$", response.text, re.MULTILINE)
 
 
 @pytest.fixture
-def items(app):
-    """Puts an item of each state into the outbox."""
+def messages(app):
+    """Insert messages of each state into the outbox."""
     moment = datetime(2040, 1, 31, 9, tzinfo=UTC)
     common = {"payload": {}, "attempts": 1, "created_at": moment, "due_at": moment}
     rows = [
-        {"kind": "export", "held_until": None, "failed_at": None},
-        {"kind": "notice", "held_until": moment, "failed_at": None},
-        {"kind": "notice", "held_until": None, "failed_at": None},
-        {"kind": "notice", "held_until": None, "failed_at": moment},
+        {"type": "export", "locked_until": None, "failed_at": None},
+        {"type": "notice", "locked_until": moment, "failed_at": None},
+        {"type": "notice", "locked_until": None, "failed_at": None},
+        {"type": "notice", "locked_until": None, "failed_at": moment},
     ]
     with app.app_context():
-        db.session.execute(insert(OutboxItem), [common | row for row in rows])
+        db.session.execute(insert(OutboxMessage), [common | row for row in rows])
         db.session.commit()
 
 
-def test_jobs_that_wait_or_were_given_up_are_told_as_the_database_has_them(metered, items):
-    told = metered.test_client().get("/metrics").text
-    found = re.findall(r"(?m)^(jobs_(?:waiting|given_up){.*)$", told)
-    assert sorted(found) == [
-        'jobs_given_up{kind="notice"} 1.0',
-        'jobs_waiting{kind="export"} 1.0',
-        'jobs_waiting{kind="notice"} 2.0',
+def test_outbox_messages_are_counted_by_type_and_state(metrics_app, messages):
+    text = metrics_app.test_client().get("/metrics").text
+    assert sorted(re.findall(r"(?m)^(outbox_messages_(?:waiting|dead){.*)$", text)) == [
+        'outbox_messages_dead{type="notice"} 1.0',
+        'outbox_messages_waiting{type="export"} 1.0',
+        'outbox_messages_waiting{type="notice"} 2.0',
     ]
 
 
-def test_with_the_database_away_the_other_figures_are_told(metered, items, monkeypatch):
-    def refuse(*_: object) -> None:
-        raise OperationalError("SELECT 1", {}, Exception("away"))
+def test_other_metrics_work_while_the_database_is_down(metrics_app, messages, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("down"))
 
-    monkeypatch.setattr(db.session, "execute", refuse)
-    answer = metered.test_client().get("/metrics")
-    assert answer.status_code == 200
-    assert "jobs_waiting" not in answer.text
-    assert "http_requests_total" in answer.text
+    monkeypatch.setattr(db.session, "execute", fail)
+    response = metrics_app.test_client().get("/metrics")
+    assert response.status_code == 200
+    assert "outbox_messages_waiting" not in response.text
+    assert "http_requests_total" in response.text

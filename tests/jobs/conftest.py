@@ -1,4 +1,4 @@
-"""Jobs in tests: asked for over HTTP, done by the outbox of the test."""
+"""Fixtures for exports and imports."""
 
 import pytest
 
@@ -12,47 +12,47 @@ MEDIA_TYPES = {
 
 @pytest.fixture
 def import_file(drain):
-    """Sends a file, has it imported, and returns the job as it is then."""
+    """Imports a file and returns the finished job."""
 
-    def run(account, content, name, **kwargs):
+    def run(user, content, name, **kwargs):
         body = content.encode() if isinstance(content, str) else content
-        sent = account.post("/imports", data=body, content_type=MEDIA_TYPES[name], **kwargs)
-        assert sent.status_code == 202, sent.text
+        response = user.post("/imports", data=body, content_type=MEDIA_TYPES[name], **kwargs)
+        assert response.status_code == 202, response.text
         drain()
-        return account.get(f"/jobs/{sent.json['id']}").json
+        return user.get(f"/jobs/{response.json['id']}").json
 
     return run
 
 
 @pytest.fixture
 def export_file(drain):
-    """Has the tasks of an account exported, and returns the file."""
+    """Exports the tasks of a user and returns the response with the file."""
 
-    def run(account, name):
-        asked = account.post("/exports", {"format": name})
-        assert asked.status_code == 202, asked.text
+    def run(user, name):
+        job = user.post("/exports", {"format": name})
+        assert job.status_code == 202, job.text
         drain()
-        answer = account.get(f"/jobs/{asked.json['id']}/result")
-        assert answer.status_code == 200, answer.text
-        return answer
+        response = user.get(f"/jobs/{job.json['id']}/result")
+        assert response.status_code == 200, response.text
+        return response
 
     return run
 
 
 @pytest.fixture
 def report():
-    """Reads what became of an import."""
+    """Returns the report of an import."""
 
-    def read(account, job):
-        answer = account.get(f"/jobs/{job['id']}/result")
-        assert answer.status_code == 200, answer.text
-        return answer.json
+    def read(user, job):
+        response = user.get(f"/jobs/{job['id']}/result")
+        assert response.status_code == 200, response.text
+        return response.json
 
     return read
 
 
-def tasks_of(account):
-    """All tasks of an account, in the order of their places, then of their making."""
-    page = account.get("/tasks", query_string={"sort": "position", "limit": 200}).json
+def tasks_of(user):
+    """Return all tasks of a user, sorted by position and creation."""
+    page = user.get("/tasks", query_string={"sort": "position", "limit": 200}).json
     assert page["next_cursor"] is None
     return page["data"]

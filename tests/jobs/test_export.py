@@ -1,4 +1,4 @@
-"""Exports: every task once, in each format, whatever happens meanwhile."""
+"""Exports."""
 
 import csv
 import io
@@ -18,29 +18,29 @@ from tests.factories import TaskRow
 from tests.jobs.conftest import tasks_of
 from tests.problems import assert_problem
 
-CARRIED = (
+ROUND_TRIP_FIELDS = (
     *("title", "description", "status", "priority", "due_date", "due_at", "time_zone"),
     "position",
 )
-VARIED = [
+EXAMPLES = [
     {"title": "plain"},
     {"title": 'quoted "twice", and\nbroken', "description": "a\n\nb; c\\n, d"},
     {"title": "=HYPERLINK(1)", "description": "+1 -1 @x", "priority": "urgent"},
     {"title": "day", "due_date": "2030-01-31", "time_zone": "Pacific/Auckland"},
     {"title": "time", "due_at": "2030-01-31T09:30:00Z", "priority": "low"},
-    {"title": "time there", "due_at": "2030-07-01T22:00:00Z", "time_zone": "America/New_York"},
+    {"title": "time in a zone", "due_at": "2030-07-01T22:00:00Z", "time_zone": "America/New_York"},
     {"title": "started", "status": "in_progress", "priority": "medium", "position": "Zz"},
     {"title": "done", "status": "completed", "priority": "high", "position": "b05"},
-    {"title": "called off 🎉 नमस्ते", "status": "cancelled", "time_zone": "Asia/Kathmandu"},
+    {"title": "cancelled 🎉 नमस्ते", "status": "cancelled", "time_zone": "Asia/Kathmandu"},
 ]
 
 
 @pytest.fixture
-def put(app):
-    """Puts tasks into the table."""
+def add_tasks(app):
+    """Adds tasks directly to the table."""
 
-    def insert_rows(account, count):
-        rows = [TaskRow(created_by=account.id, title=f"{number}") for number in range(count)]
+    def insert_rows(user, count):
+        rows = [TaskRow(created_by=user.id, title=f"{number}") for number in range(count)]
         with app.app_context():
             db.session.execute(insert(Task), rows)
             db.session.commit()
@@ -56,16 +56,16 @@ def put(app):
         ("icalendar", "text/calendar; charset=utf-8", "tasks.ics"),
     ],
 )
-def test_a_file_is_told_as_what_it_is(alice, export_file, name, media_type, file_name):
+def test_result_has_media_type_and_file_name(alice, export_file, name, media_type, file_name):
     alice.task()
-    answer = export_file(alice, name)
-    assert answer.headers["Content-Type"] == media_type
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="{file_name}"'
-    assert answer.headers["Cache-Control"] == "private, no-cache"
-    assert answer.content_length == len(answer.data) > 0
-    head = alice.call("HEAD", answer.request.path.removeprefix("/api/v1"))
+    response = export_file(alice, name)
+    assert response.headers["Content-Type"] == media_type
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{file_name}"'
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.content_length == len(response.data) > 0
+    head = alice.call("HEAD", response.request.path.removeprefix("/api/v1"))
     assert (head.status_code, head.data) == (200, b"")
-    assert head.headers["Content-Length"] == answer.headers["Content-Length"]
+    assert head.headers["Content-Length"] == response.headers["Content-Length"]
     assert head.headers["Content-Type"] == media_type
 
 
@@ -79,96 +79,98 @@ def test_a_file_is_told_as_what_it_is(alice, export_file, name, media_type, file
         ("icalendar", "text/calendar;q=0", 406),
     ],
 )
-def test_a_file_goes_to_who_accepts_it(alice, export_file, name, accept, status):
+def test_result_respects_accept_header(alice, export_file, name, accept, status):
     file = export_file(alice, name)
-    answer = alice.get(file.request.path.removeprefix("/api/v1"), headers={"Accept": accept})
+    response = alice.get(file.request.path.removeprefix("/api/v1"), headers={"Accept": accept})
     if status == 406:
-        assert_problem(answer, 406, "not_acceptable")
+        assert_problem(response, 406, "not_acceptable")
     else:
-        assert (answer.status_code, answer.data) == (200, file.data)
+        assert (response.status_code, response.data) == (200, file.data)
 
 
-def test_an_export_has_all_of_ones_tasks_and_nobody_elses(alice, bob, export_file):
-    mine = [alice.task(title) for title in ("b", "a", "c")]
+def test_export_contains_only_tasks_of_the_user(alice, bob, export_file):
+    tasks = [alice.task(title) for title in ("b", "a", "c")]
     bob.task("bob's")
-    assert export_file(alice, "json").json == {"tasks": mine}
+    assert export_file(alice, "json").json == {"tasks": tasks}
     rows = list(csv.DictReader(io.StringIO(export_file(alice, "csv").text, newline="")))
     assert rows == [
-        {name: "" if value is None else str(value) for name, value in task.items()} for task in mine
+        {name: "" if value is None else str(value) for name, value in task.items()}
+        for task in tasks
     ]
     calendar = icalendar.Calendar.from_ical(export_file(alice, "icalendar").data)
     assert [str(todo["SUMMARY"]) for todo in calendar.walk("VTODO")] == ["b", "a", "c"]
 
 
-def test_an_export_of_nothing_is_a_whole_file(alice, export_file):
+def test_export_without_tasks_is_a_valid_file(alice, export_file):
     assert export_file(alice, "json").json == {"tasks": []}
     assert export_file(alice, "csv").text.startswith("id,title,description,")
     assert export_file(alice, "icalendar").text.splitlines()[-1] == "END:VCALENDAR"
 
 
 @pytest.mark.parametrize("name", ["json", "csv", "icalendar"])
-def test_what_is_exported_is_imported_into_another_account_as_it_was(
+def test_exported_file_can_be_imported_by_another_user(
     alice, bob, export_file, import_file, report, name
 ):
-    for fields in VARIED:
+    for fields in EXAMPLES:
         alice.task(**fields)
     job = import_file(bob, export_file(alice, name).data, name)
-    assert report(bob, job) == {"created": len(VARIED), "refused": 0, "rows": []}
-    told, found = ([tuple(t[n] for n in CARRIED) for t in tasks_of(who)] for who in (alice, bob))
-    assert found == told
+    assert report(bob, job) == {"created": len(EXAMPLES), "refused": 0, "rows": []}
+    exported, imported = (
+        [tuple(task[name] for name in ROUND_TRIP_FIELDS) for task in tasks_of(user)]
+        for user in (alice, bob)
+    )
+    assert imported == exported
 
 
-def test_a_long_file_is_in_pieces_and_every_task_is_in_it_once(
-    alice, put, export_file, stored, monkeypatch
+def test_long_file_is_stored_in_pieces_and_contains_each_task_once(
+    alice, add_tasks, export_file, stored, monkeypatch
 ):
-    monkeypatch.setattr(exports, "CHUNK", 70)
-    put(alice, 3000)
-    told = export_file(alice, "json").json["tasks"]
-    assert [task["title"] for task in told] == [f"{number}" for number in range(3000)]
+    monkeypatch.setattr(exports, "BATCH_SIZE", 70)
+    add_tasks(alice, 3000)
+    tasks = export_file(alice, "json").json["tasks"]
+    assert [task["title"] for task in tasks] == [f"{number}" for number in range(3000)]
     assert stored(select(func.count()).select_from(FilePiece)) > [(3,)]
 
 
-def test_what_is_written_meanwhile_neither_hides_nor_doubles_another(
-    alice, put, export_file, monkeypatch
+def test_concurrent_changes_neither_skip_nor_repeat_a_task(
+    alice, add_tasks, export_file, monkeypatch
 ):
-    monkeypatch.setattr(exports, "CHUNK", 10)
-    put(alice, 40)
+    monkeypatch.setattr(exports, "BATCH_SIZE", 10)
+    add_tasks(alice, 40)
     first, *_, last = tasks_of(alice)
     pages = exports._pages
 
-    def disturbed(owner_id):
-        for number, page in enumerate(pages(owner_id)):
+    def changing(user_id):
+        for number, page in enumerate(pages(user_id)):
             yield page
-            other = alice.again()
+            other = alice.with_new_client()
             other.patch(f"/tasks/{first['id']}", {"position": f"z{number}"})
             if number == 1:
                 other.delete(f"/tasks/{last['id']}")
 
-    monkeypatch.setattr(exports, "_pages", disturbed)
-    told = [task["title"] for task in export_file(alice, "json").json["tasks"]]
-    assert told == [f"{number}" for number in range(39)]
+    monkeypatch.setattr(exports, "_pages", changing)
+    titles = [task["title"] for task in export_file(alice, "json").json["tasks"]]
+    assert titles == [f"{number}" for number in range(39)]
 
 
-def test_an_attempt_that_failed_leaves_nothing_in_the_next_ones_file(
-    app, alice, put, drain, monkeypatch
-):
+def test_retry_starts_the_file_from_the_beginning(app, alice, add_tasks, drain, monkeypatch):
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
-    monkeypatch.setattr("app.jobs.files.SIZE", 2000)
-    monkeypatch.setattr(exports, "CHUNK", 5)
-    put(alice, 40)
+    monkeypatch.setattr("app.jobs.files.PIECE_SIZE", 2000)
+    monkeypatch.setattr(exports, "BATCH_SIZE", 5)
+    add_tasks(alice, 40)
     pages = exports._pages
 
-    def failing(owner_id):
-        yield from list(pages(owner_id))[:4]
+    def failing(user_id):
+        yield from list(pages(user_id))[:4]
         raise RuntimeError
 
     job_id = alice.post("/exports", {"format": "json"}).json["id"]
     with monkeypatch.context() as patched:
         patched.setattr(exports, "_pages", failing)
         drain()
-    told = alice.get(f"/jobs/{job_id}").json
-    assert (told["state"], told["progress"]["total"]) == ("retrying", 40)
-    assert told["progress"]["done"] > 0
+    job = alice.get(f"/jobs/{job_id}").json
+    assert (job["state"], job["progress"]["total"]) == ("retrying", 40)
+    assert job["progress"]["done"] > 0
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
         drain()
     titles = [task["title"] for task in alice.get(f"/jobs/{job_id}/result").json["tasks"]]
@@ -176,28 +178,26 @@ def test_an_attempt_that_failed_leaves_nothing_in_the_next_ones_file(
     assert alice.get(f"/jobs/{job_id}").json["progress"] == {"done": 40, "total": 40}
 
 
-def test_a_file_is_read_piece_by_piece_and_no_connection_is_kept_between(
-    app, alice, put, drain, monkeypatch
-):
-    monkeypatch.setattr("app.jobs.files.SIZE", 2000)
-    monkeypatch.setattr(exports, "CHUNK", 5)
-    put(alice, 40)
+def test_download_holds_no_connection_between_pieces(app, alice, add_tasks, drain, monkeypatch):
+    monkeypatch.setattr("app.jobs.files.PIECE_SIZE", 2000)
+    monkeypatch.setattr(exports, "BATCH_SIZE", 5)
+    add_tasks(alice, 40)
     job_id = alice.post("/exports", {"format": "json"}).json["id"]
     drain()
-    answer = alice.get(f"/jobs/{job_id}/result", buffered=False)
+    response = alice.get(f"/jobs/{job_id}/result", buffered=False)
     with app.app_context():
         pool = db.engine.pool
         before = pool.checkedout()
-        read = []
-        for piece in answer.iter_encoded():
+        pieces = []
+        for piece in response.iter_encoded():
             assert pool.checkedout() == before
-            read.append(piece)
-    assert len(read) > 3
-    assert len(json.loads(b"".join(read))["tasks"]) == 40
+            pieces.append(piece)
+    assert len(pieces) > 3
+    assert len(json.loads(b"".join(pieces))["tasks"]) == 40
 
 
-def test_reading_a_result_takes_a_statement_a_piece(alice, export_file, statements):
+def test_download_takes_one_statement_per_piece(alice, export_file, statements):
     path = export_file(alice, "csv").request.path.removeprefix("/api/v1")
-    with statements() as seen:
+    with statements() as executed:
         assert alice.get(path).data.startswith(b"id,")
-    assert len(seen) == 4  # the door, the job, the piece, and that there is no other
+    assert len(executed) == 4  # the session, the job, the piece, and the end of the file

@@ -1,4 +1,4 @@
-"""The resource that tells how a job is going: whose it is, what it tells, how long it is kept."""
+"""The resource of jobs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.jobs import services
 from app.jobs.models import FilePiece, Job
-from app.outbox import work
+from app.outbox import dispatcher
 from tests.problems import assert_problem, parameters, pointers
 
 URL = "http://127.0.0.1:5000/api/v1/jobs"
@@ -19,12 +19,12 @@ def job(alice):
     return alice.post("/exports", {"format": "csv"}).json
 
 
-def test_an_export_is_accepted_and_told_where_it_is(alice):
-    answer = alice.post("/exports", {"format": "json"})
-    assert answer.status_code == 202
-    told = answer.json
-    assert answer.headers["Location"] == told["url"] == f"{URL}/{told['id']}"
-    assert told | {"id": 1, "url": "", "created_at": ""} == {
+def test_export_is_accepted_with_location(alice):
+    response = alice.post("/exports", {"format": "json"})
+    assert response.status_code == 202
+    job = response.json
+    assert response.headers["Location"] == job["url"] == f"{URL}/{job['id']}"
+    assert job | {"id": 1, "url": "", "created_at": ""} == {
         "id": 1,
         "kind": "export",
         "format": "json",
@@ -36,57 +36,57 @@ def test_an_export_is_accepted_and_told_where_it_is(alice):
         "finished_at": None,
         "url": "",
     }
-    assert alice.get(f"/jobs/{told['id']}").json == told
+    assert alice.get(f"/jobs/{job['id']}").json == job
 
 
 @pytest.mark.parametrize("body", [{}, {"format": "todoist"}, {"format": None}, {"format": "xml"}])
-def test_a_format_that_is_not_written_is_refused(alice, stored, body):
+def test_invalid_export_format_is_rejected(alice, stored, body):
     assert pointers(alice.post("/exports", body)) == {"/format"}
     assert stored(select(Job.id)) == []
 
 
-def test_a_finished_job_tells_its_result(alice, job, drain):
+def test_finished_job_links_to_its_result(alice, job, drain):
     alice.task()
     drain()
-    told = alice.get(f"/jobs/{job['id']}").json
-    assert (told["state"], told["progress"]) == ("succeeded", {"done": 1, "total": 1})
-    assert told["result"] == f"{job['url']}/result"
-    assert told["finished_at"] >= told["created_at"]
+    finished = alice.get(f"/jobs/{job['id']}").json
+    assert (finished["state"], finished["progress"]) == ("succeeded", {"done": 1, "total": 1})
+    assert finished["result"] == f"{job['url']}/result"
+    assert finished["finished_at"] >= finished["created_at"]
 
 
-def test_there_is_no_result_before_the_end(alice, job):
-    answer = alice.get(f"/jobs/{job['id']}/result")
+def test_unfinished_job_has_no_result(alice, job):
+    response = alice.get(f"/jobs/{job['id']}/result")
     assert_problem(
-        answer, 404, "not_found", detail="The job has no result, or none yet; its state tells."
+        response, 404, "not_found", detail="The job has no result, or none yet. Check its state."
     )
 
 
-def test_a_job_is_its_owners_alone(alice, bob, admin, job, drain):
+def test_only_the_owner_sees_a_job(alice, bob, admin, job, drain):
     drain()
     for other in (bob, admin):
         for path in (f"/jobs/{job['id']}", f"/jobs/{job['id']}/result"):
-            told = "There is nothing here that you may see."
-            assert_problem(other.get(path), 404, "not_found", detail=told)
+            detail = "The resource was not found."
+            assert_problem(other.get(path), 404, "not_found", detail=detail)
         assert other.get("/jobs").json["data"] == []
     assert alice.get(f"/jobs/{job['id']}/result").status_code == 200
 
 
-def test_jobs_are_listed_newest_first_in_pages(alice):
-    made = [alice.post("/exports", {"format": "csv"}).json["id"] for _ in range(5)]
+def test_jobs_are_listed_newest_first(alice):
+    ids = [alice.post("/exports", {"format": "csv"}).json["id"] for _ in range(5)]
     first = alice.get("/jobs", query_string={"limit": 3}).json
     query = {"limit": 3, "cursor": first["next_cursor"]}
     second = alice.get("/jobs", query_string=query).json
-    assert [one["id"] for one in first["data"] + second["data"]] == made[::-1]
-    assert first["data"][0] == alice.get(f"/jobs/{made[-1]}").json
+    assert [job["id"] for job in first["data"] + second["data"]] == ids[::-1]
+    assert first["data"][0] == alice.get(f"/jobs/{ids[-1]}").json
     assert second["next_cursor"] is None
     oldest = alice.get("/jobs", query_string={"sort": "created_at"}).json["data"]
-    assert [one["id"] for one in oldest] == made
+    assert [job["id"] for job in oldest] == ids
 
 
-def test_jobs_are_filtered_by_kind_and_state(alice, job, drain):
+def test_list_filters_by_kind_and_state(alice, job, drain):
     drain()
     waiting = alice.post("/imports", data=b"[]", content_type="application/json").json
-    for query, found in {
+    for query, expected in {
         "kind=import": [waiting["id"]],
         "kind=export": [job["id"]],
         "kind=export,import": [waiting["id"], job["id"]],
@@ -95,7 +95,7 @@ def test_jobs_are_filtered_by_kind_and_state(alice, job, drain):
         "state=running,retrying": [],
     }.items():
         listed = alice.get(f"/jobs?{query}").json["data"]
-        assert [one["id"] for one in listed] == found, query
+        assert [one["id"] for one in listed] == expected, query
     assert parameters(alice.get("/jobs?kind=backup&state=done&sort=id")) == {
         "kind",
         "state",
@@ -103,7 +103,7 @@ def test_jobs_are_filtered_by_kind_and_state(alice, job, drain):
     }
 
 
-def test_an_export_asked_for_twice_with_a_key_is_made_once(alice, stored, drain):
+def test_repeated_export_with_idempotency_key_creates_one_job(alice, stored, drain):
     key = {"Idempotency-Key": "backup-1"}
     first = alice.post("/exports", {"format": "csv"}, headers=key)
     drain()
@@ -125,28 +125,24 @@ def test_an_export_asked_for_twice_with_a_key_is_made_once(alice, stored, drain)
         ("tasks:read", ("POST", "/imports", []), 403),
     ],
 )
-def test_a_personal_token_reads_with_one_scope_and_imports_with_the_other(
-    alice, stored, scope, call, status
-):
-    asked = {"name": "script", "scopes": [scope]}
-    alice.access_token = alice.post("/auth/tokens", asked).json["token"]
+def test_personal_token_needs_the_scope(alice, stored, scope, call, status):
+    body = {"name": "script", "scopes": [scope]}
+    alice.access_token = alice.post("/auth/tokens", body).json["token"]
     method, path, body = call
-    answer = alice.call(method, path, json=body)
+    response = alice.call(method, path, json=body)
     if status == 403:
-        assert_problem(answer, 403, "insufficient_scope")
-    assert answer.status_code == status
+        assert_problem(response, 403, "insufficient_scope")
+    assert response.status_code == status
     assert stored(select(func.count()).select_from(Job)) == [(int(status == 202),)]
 
 
-def test_more_unfinished_jobs_than_ten_are_a_conflict_and_finished_ones_make_room(
-    alice, bob, at_once, drain, stored
-):
-    answers = at_once(alice, [("POST", "/exports", {"format": "csv"})] * 12)
-    told = [answer for answer in answers if answer.status_code == 409]
-    assert len(told) == 2
-    for answer in told:
+def test_at_most_ten_jobs_may_be_unfinished(alice, bob, run_parallel, drain, stored):
+    responses = run_parallel(alice, [("POST", "/exports", {"format": "csv"})] * 12)
+    conflicts = [response for response in responses if response.status_code == 409]
+    assert len(conflicts) == 2
+    for response in conflicts:
         assert_problem(
-            answer, 409, "conflict", detail="10 jobs are unfinished; wait for one of them."
+            response, 409, "conflict", detail="10 jobs are unfinished. Wait until one is finished."
         )
     assert bob.post("/exports", {"format": "csv"}).status_code == 202
     assert alice.post("/imports", data=b"[]", content_type="application/json").status_code == 409
@@ -155,23 +151,23 @@ def test_more_unfinished_jobs_than_ten_are_a_conflict_and_finished_ones_make_roo
     assert alice.post("/exports", {"format": "csv"}).status_code == 202
 
 
-def test_of_finished_jobs_the_newest_twenty_are_kept(alice, bob, drain, stored):
-    bobs = bob.post("/exports", {"format": "csv"}).json["id"]
-    made = []
+def test_newest_twenty_finished_jobs_are_kept(alice, bob, drain, stored):
+    bobs_id = bob.post("/exports", {"format": "csv"}).json["id"]
+    ids = []
     for _ in range(23):
-        made.append(alice.post("/exports", {"format": "csv"}).json["id"])
+        ids.append(alice.post("/exports", {"format": "csv"}).json["id"])
         drain()
-    kept = [one["id"] for one in alice.get("/jobs").json["data"]]
-    assert kept == made[:1:-1]  # twenty that were finished, and the one that was asked for then
+    kept = [job["id"] for job in alice.get("/jobs").json["data"]]
+    assert kept == ids[:1:-1]  # twenty, and the last one, which was unfinished when it was created
     pieces = stored(select(FilePiece.job_id).distinct())
-    assert {job_id for (job_id,) in pieces} == {bobs, *kept}
+    assert {job_id for (job_id,) in pieces} == {bobs_id, *kept}
 
 
-def test_a_failed_attempt_is_retried_and_a_hopeless_one_is_told(
+def test_job_is_retried_and_fails_after_the_last_attempt(
     app, alice, job, drain, monkeypatch, stored
 ):
     def fail(*_):
-        raise RuntimeError("the secret of the inside")
+        raise RuntimeError("a secret")
 
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     monkeypatch.setattr("app.jobs.exports._pages", fail)
@@ -179,24 +175,24 @@ def test_a_failed_attempt_is_retried_and_a_hopeless_one_is_told(
     path = f"/jobs/{job['id']}"
     drain()
     assert alice.get(path).json["state"] == "retrying"
-    for attempt in range(1, work.ATTEMPTS):
+    for attempt in range(1, dispatcher.MAX_ATTEMPTS):
         with time_machine.travel(datetime.now(UTC) + timedelta(hours=2 * attempt)):
             assert drain() == 1
-    told = alice.get(path).json
-    assert (told["state"], told["result"]) == ("failed", None)
-    assert told["problem"]["code"] == "internal_error"
-    assert told["problem"]["instance"] == f"/api/v1{path}"
-    assert "secret" not in str(told)
-    assert told["finished_at"]
+    failed = alice.get(path).json
+    assert (failed["state"], failed["result"]) == ("failed", None)
+    assert failed["problem"]["code"] == "internal_error"
+    assert failed["problem"]["instance"] == f"/api/v1{path}"
+    assert "secret" not in str(failed)
+    assert failed["finished_at"]
     assert stored(select(FilePiece.number)) == []
 
 
-def test_what_ended_long_ago_is_purged_with_its_files(app, alice, drain, stored):
+def test_purge_deletes_old_jobs_and_their_files(app, alice, drain, stored):
     alice.post("/exports", {"format": "csv"})
     drain()
-    alice.post("/imports", data=b"[]", content_type="application/json")  # never done
+    alice.post("/imports", data=b"[]", content_type="application/json")  # never finished
     with time_machine.travel(datetime.now(UTC) + timedelta(days=6)):
-        recent = alice.again().post("/exports", {"format": "csv"}).json["id"]
+        recent = alice.with_new_client().post("/exports", {"format": "csv"}).json["id"]
     with time_machine.travel(datetime.now(UTC) + timedelta(days=8)), app.app_context():
         assert services.purge(days=7) == 2
         assert services.purge(days=7) == 0
@@ -204,21 +200,21 @@ def test_what_ended_long_ago_is_purged_with_its_files(app, alice, drain, stored)
     assert stored(select(FilePiece.job_id)) == []
 
 
-def test_an_account_that_is_deleted_takes_its_jobs_and_files_along(alice, bob, drain, stored):
+def test_deleting_a_user_deletes_its_jobs_and_files(alice, bob, drain, stored):
     alice.task()
-    for account in (alice, bob):
-        account.post("/exports", {"format": "csv"})
+    for user in (alice, bob):
+        user.post("/exports", {"format": "csv"})
     drain()
     alice.post("/imports", data=b'[{"title": "x"}]', content_type="application/json")
     assert alice.delete("/auth/me").status_code == 204
     drain()
-    assert {owner for (owner,) in stored(select(Job.user_id))} == {bob.id}
+    assert {user_id for (user_id,) in stored(select(Job.user_id))} == {bob.id}
     assert len(stored(select(FilePiece.job_id))) == 1
 
 
-def test_reading_jobs_takes_few_statements(alice, job, drain, statements):
+def test_reading_jobs_takes_two_statements(alice, job, drain, statements):
     drain()
     for path in ("/jobs", f"/jobs/{job['id']}"):
-        with statements() as seen:
+        with statements() as executed:
             assert alice.get(path).status_code == 200
-        assert len(seen) == 2  # the door, and the rows
+        assert len(executed) == 2  # the session, and the rows

@@ -1,4 +1,4 @@
-"""Files over HTTP: raw or in a form, in every format, of any length that is taken."""
+"""Uploads of files, raw or in a form."""
 
 import io
 import tracemalloc
@@ -6,21 +6,20 @@ import tracemalloc
 import pytest
 from sqlalchemy import func, select
 
-from app.http.models import KeptAnswer
+from app.api.models import IdempotencyRecord
 from app.jobs import files
-from app.jobs.models import File, FilePiece, Job
+from app.jobs.models import FilePiece, Job, JobFile
 from tests.problems import assert_problem, parameters, pointers
 
 JSON = b'[{"title": "a"}]'
 CSV = b"title\r\na\r\n"
 TODOIST = b"TYPE,CONTENT,PRIORITY\r\ntask,a,1\r\n"
 ICS = b"BEGIN:VCALENDAR\r\nBEGIN:VTODO\r\nSUMMARY:a\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"
-SOME = {"json": JSON, "csv": CSV, "todoist": TODOIST, "icalendar": ICS}
 
 
 @pytest.fixture
 def send(alice):
-    """Sends bytes as they are."""
+    """Sends a raw body."""
 
     def call(content, content_type, **kwargs):
         return alice.post("/imports", data=content, content_type=content_type, **kwargs)
@@ -30,7 +29,7 @@ def send(alice):
 
 @pytest.fixture
 def send_form(alice):
-    """Sends a form; a file is a tuple of its content, its name and its type."""
+    """Sends a form; a file is a tuple of content, name and type."""
 
     def call(**fields):
         form = {
@@ -57,18 +56,16 @@ def send_form(alice):
         (b"", "text/csv", "csv"),
     ],
 )
-def test_the_media_type_says_the_format_and_todoists_is_known_by_its_header(
-    send, content, content_type, name
-):
-    answer = send(content, content_type)
-    assert (answer.status_code, answer.json["kind"]) == (202, "import")
-    assert answer.json["format"] == name
+def test_format_is_detected_by_media_type_and_todoist_by_header(send, content, content_type, name):
+    response = send(content, content_type)
+    assert (response.status_code, response.json["kind"]) == (202, "import")
+    assert response.json["format"] == name
 
 
 @pytest.mark.parametrize("name", ["json", "csv", "todoist", "icalendar"])
-def test_the_query_says_it_before_the_media_type(send, name):
-    answer = send(TODOIST, "text/csv", query_string={"format": name})
-    assert answer.json["format"] == name
+def test_format_in_the_query_has_precedence(send, name):
+    response = send(TODOIST, "text/csv", query_string={"format": name})
+    assert response.json["format"] == name
     assert parameters(send(CSV, "text/csv", query_string={"format": "xml"})) == {"format"}
     assert parameters(send(CSV, "text/csv", query_string={"kind": "csv"})) == {"kind"}
 
@@ -85,9 +82,9 @@ def test_the_query_says_it_before_the_media_type(send, name):
         ("text/csv", {"Content-Encoding": "gzip"}),
     ],
 )
-def test_anything_else_is_unsupported(send, stored, content_type, headers):
-    answer = send(CSV, content_type, headers=headers, query_string={"format": "csv"})
-    body = assert_problem(answer, 415, "unsupported_media_type")
+def test_other_media_types_are_unsupported(send, stored, content_type, headers):
+    response = send(CSV, content_type, headers=headers, query_string={"format": "csv"})
+    body = assert_problem(response, 415, "unsupported_media_type")
     assert "text/calendar" in body["detail"]
     assert stored(select(Job.id)) == []
 
@@ -104,13 +101,13 @@ def test_anything_else_is_unsupported(send, stored, content_type, headers):
         ((TODOIST, "tasks.csv", "text/csv"), {"format": "csv"}, "csv"),
     ],
 )
-def test_a_form_has_the_file_as_a_part(send_form, alice, drain, stored, file, fields, name):
-    answer = send_form(file=file, **fields)
-    assert (answer.status_code, answer.json["format"]) == (202, name)
+def test_file_can_be_sent_in_a_form(send_form, alice, drain, stored, file, fields, name):
+    response = send_form(file=file, **fields)
+    assert (response.status_code, response.json["format"]) == (202, name)
     assert stored(select(FilePiece.data)) == [(file[0],)]
 
 
-def test_a_form_that_is_none_or_has_other_parts_is_refused(send, send_form, stored):
+def test_invalid_form_is_rejected(send, send_form, stored):
     file = (CSV, "tasks.csv", "text/csv")
     assert pointers(send_form()) == {"/file"}
     assert pointers(send_form(file="title")) == {"/file"}
@@ -126,15 +123,15 @@ def test_a_form_that_is_none_or_has_other_parts_is_refused(send, send_form, stor
     assert stored(select(Job.id)) == []
 
 
-def test_a_form_that_is_sent_again_is_the_same_request_however_it_was_cut(alice):
-    """A client's library makes a new boundary each time."""
-    answers = []
+def test_idempotency_key_ignores_the_boundary_of_the_form(alice):
+    """HTTP libraries generate a new boundary for each request."""
+    responses = []
     for boundary in ("one", "two"):
         form = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n'
             f"\r\ntitle\r\na\r\n--{boundary}--\r\n"
         )
-        answers.append(
+        responses.append(
             alice.post(
                 "/imports",
                 data=form.encode(),
@@ -142,18 +139,18 @@ def test_a_form_that_is_sent_again_is_the_same_request_however_it_was_cut(alice)
                 headers={"Idempotency-Key": "once"},
             )
         )
-    assert [answer.status_code for answer in answers] == [202, 202]
-    assert answers[1].data == answers[0].data
+    assert [response.status_code for response in responses] == [202, 202]
+    assert responses[1].data == responses[0].data
 
 
 class TestLength:
-    """Up to MAX_UPLOAD_LENGTH, whoever says how much it is."""
+    """Uploads are limited to MAX_UPLOAD_LENGTH, with or without Content-Length."""
 
-    MOST = 3 * 1024 * 1024
+    MAX_LENGTH = 3 * 1024 * 1024
 
     @pytest.fixture(autouse=True)
     def _limited(self, app, monkeypatch):
-        monkeypatch.setitem(app.config, "MAX_UPLOAD_LENGTH", self.MOST)
+        monkeypatch.setitem(app.config, "MAX_UPLOAD_LENGTH", self.MAX_LENGTH)
 
     @pytest.fixture
     def send_chunked(self, alice):
@@ -168,26 +165,24 @@ class TestLength:
 
         return call
 
-    def test_a_file_of_the_greatest_length_is_taken_and_a_byte_more_is_not(
-        self, send, send_chunked, stored
-    ):
+    def test_limit_is_exact(self, send, send_chunked, stored):
         for call in (lambda content: send(content, "text/csv"), send_chunked):
-            assert call(b"x" * self.MOST).status_code == 202
-            assert_problem(call(b"x" * (self.MOST + 1)), 413, "payload_too_large")
+            assert call(b"x" * self.MAX_LENGTH).status_code == 202
+            assert_problem(call(b"x" * (self.MAX_LENGTH + 1)), 413, "payload_too_large")
         lengths = select(func.sum(func.length(FilePiece.data))).group_by(FilePiece.job_id)
-        assert stored(lengths) == [(self.MOST,), (self.MOST,)]
+        assert stored(lengths) == [(self.MAX_LENGTH,), (self.MAX_LENGTH,)]
         assert (
             max(length for (length,) in stored(select(func.length(FilePiece.data)))) == 256 * 1024
         )
 
-    def test_other_bodies_are_no_longer_than_before(self, alice):
-        answer = alice.post(
+    def test_other_endpoints_keep_their_limit(self, alice):
+        response = alice.post(
             "/exports", data=b" " * (1024 * 1024 + 1), content_type="application/json"
         )
-        assert_problem(answer, 413, "payload_too_large")
+        assert_problem(response, 413, "payload_too_large")
 
-    def test_a_file_that_is_cut_short_is_not_imported(self, alice, stored):
-        answer = alice.post(
+    def test_truncated_file_is_rejected(self, alice, stored):
+        response = alice.post(
             "/imports",
             data=CSV,
             content_type="text/csv",
@@ -196,22 +191,22 @@ class TestLength:
                 "CONTENT_LENGTH": str(len(CSV) + 1),
             },
         )
-        assert_problem(answer, 400, "bad_request")
+        assert_problem(response, 400, "bad_request")
         assert stored(select(Job.id)) == []
 
-    def test_a_key_is_not_used_up_by_what_is_too_large(self, send, stored):
+    def test_too_large_file_does_not_use_up_the_idempotency_key(self, send, stored):
         key = {"Idempotency-Key": "1"}
-        assert send(b"x" * (self.MOST + 1), "text/csv", headers=key).status_code == 413
-        assert stored(select(KeptAnswer.key)) == []
+        assert send(b"x" * (self.MAX_LENGTH + 1), "text/csv", headers=key).status_code == 413
+        assert stored(select(IdempotencyRecord.key)) == []
         assert send(CSV, "text/csv", headers=key).status_code == 202
 
-    def test_a_file_is_never_whole_in_memory(self, app, alice, monkeypatch):
-        most = 32 * 1024 * 1024
-        monkeypatch.setitem(app.config, "MAX_UPLOAD_LENGTH", most)
+    def test_upload_is_never_in_memory_as_a_whole(self, app, alice, monkeypatch):
+        max_length = 32 * 1024 * 1024
+        monkeypatch.setitem(app.config, "MAX_UPLOAD_LENGTH", max_length)
         alice.post("/imports", data=CSV, content_type="text/csv")
 
         class Endless(io.RawIOBase):
-            left = most
+            left = max_length
 
             def readinto(self, target):
                 count = min(len(target), self.left)
@@ -224,8 +219,8 @@ class TestLength:
 
         tracemalloc.start()
         try:
-            environ = {"wsgi.input": Endless(), "CONTENT_LENGTH": str(most)}
-            answer = alice.post(
+            environ = {"wsgi.input": Endless(), "CONTENT_LENGTH": str(max_length)}
+            response = alice.post(
                 "/imports",
                 content_type="text/csv",
                 headers={"Idempotency-Key": "long"},
@@ -234,23 +229,23 @@ class TestLength:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert answer.status_code == 202
+        assert response.status_code == 202
         assert peak < 8 * 1024 * 1024
 
 
-def test_who_sends_is_asked_before_what_is_sent(client, stored):
+def test_authentication_comes_before_validation(client, stored):
     for content_type in ("text/csv", "text/plain"):
-        answer = client.post("/api/v1/imports", data=CSV, content_type=content_type)
-        assert_problem(answer, 401, "authentication_required")
+        response = client.post("/api/v1/imports", data=CSV, content_type=content_type)
+        assert_problem(response, 401, "authentication_required")
     assert stored(select(Job.id)) == []
 
 
-def test_a_long_file_is_read_again_byte_by_byte_as_it_was(app, alice, stored):
+def test_stored_file_is_read_back_unchanged(app, alice, stored):
     content = bytes(range(256)) * 5000
     job_id = alice.post("/imports", data=content, content_type="text/csv").json["id"]
     with app.app_context():
-        assert files.open_file(job_id, File.upload).read() == content
-        assert b"".join(files.send(job_id, File.upload)) == content
-        assert files.length(job_id, File.upload) == len(content)
-        lines = files.open_file(job_id, File.upload)
+        assert files.open_file(job_id, JobFile.upload).read() == content
+        assert b"".join(files.stream(job_id, JobFile.upload)) == content
+        assert files.length(job_id, JobFile.upload) == len(content)
+        lines = files.open_file(job_id, JobFile.upload)
         assert b"".join(iter(lambda: lines.readline(7), b"")) == content

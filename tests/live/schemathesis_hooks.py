@@ -1,4 +1,4 @@
-"""How schemathesis logs in, and the few rules that a schema can't say."""
+"""Hooks of schemathesis: authentication, and rules that the schema can't express."""
 
 import os
 import secrets
@@ -10,10 +10,10 @@ import schemathesis
 from hypothesis import strategies as st
 
 API = f"{os.environ['API_ADDRESS']}/api/v1"
-LONGEST_QUERY = 7000
-AHEAD = "2999-12-31T00:00:00Z"
-PASSWORD = "correct horse battery"  # of accounts that live as long as the run
-TAKES_REFRESH_TOKEN = "/api/v1/auth/refresh"  # a path
+MAX_QUERY_LENGTH = 7000
+FUTURE = "2999-12-31T00:00:00Z"
+PASSWORD = "correct horse battery"  # of users that exist during the run
+REFRESH_PATH = "/api/v1/auth/refresh"  # not a password
 
 ZONES = sorted(available_timezones() - {"Factory", "localtime"})
 schemathesis.openapi.format("time-zone", st.sampled_from(ZONES))
@@ -27,7 +27,7 @@ schemathesis.openapi.format(
 
 @schemathesis.auth(refresh_interval=None)
 class Login:
-    """Opens an account, and another whenever a case has ended the last one's session."""
+    """Registers a user, and a new one whenever a test case has ended the session."""
 
     tokens: dict[str, str] | None = None
 
@@ -37,7 +37,7 @@ class Login:
             account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
             self._post("register", account)
             self.tokens = self._post("login", {"username": name, "password": PASSWORD})
-        if case.operation.path == TAKES_REFRESH_TOKEN:
+        if case.operation.path == REFRESH_PATH:
             token, self.tokens = self.tokens["refresh_token"], None
             return token
         return self.tokens["access_token"]
@@ -50,65 +50,65 @@ class Login:
         return requests.get(f"{API}/auth/me", headers=bearer, timeout=10).status_code == 200
 
     def _post(self, name, body):
-        answer = requests.post(f"{API}/auth/{name}", json=body, timeout=10)
-        answer.raise_for_status()
-        return answer.json()
+        response = requests.post(f"{API}/auth/{name}", json=body, timeout=10)
+        response.raise_for_status()
+        return response.json()
 
 
 @schemathesis.hook
 def filter_query(_context, query):
-    """Leave out what is longer than a request line may be: the server refuses it before us."""
-    return len(urlencode(query or {}, doseq=True, errors="replace")) < LONGEST_QUERY
+    """Skip queries that are too long for a request line: gunicorn rejects them."""
+    return len(urlencode(query or {}, doseq=True, errors="replace")) < MAX_QUERY_LENGTH
 
 
 @schemathesis.hook
 def before_call(_context, case, _kwargs):
-    """Make good data good: only a server's own cursor is one, and a key names one request."""
+    """Make valid data valid: for example, only the server can create a cursor."""
     if case.meta is None:
         return
     if not case.meta.generation.mode.is_positive:
-        spoil(case)
+        invalidate(case)
         return
     if case.query:
         case.query.pop("cursor", None)
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = secrets.token_hex(8)
     if case.operation.path.endswith("/batch"):
-        tell_apart(case.body)
+        make_operations_independent(case.body)
     if case.operation.path.endswith(("/register", "/password", "/reset")):
-        choose_password(case.body)
+        set_strong_password(case.body)
     if case.operation.path.endswith("/imports") and case.media_type == "multipart/form-data":
-        case.body["format"] = "csv"  # which its file's name may not tell
+        case.body["format"] = "csv"  # the file name may have no extension
     if case.operation.path.endswith("/tokens") and case.method == "POST":
-        expire_later(case.body)
+        set_future_expiry(case.body)
 
 
-def spoil(case):
-    """Make bad data bad: what was to break a format, and is null where that may be, broke none."""
+def invalidate(case):
+    """Make invalid data invalid: a null instead of a malformed string may be valid."""
     for mutation in getattr(case.meta.phase.data, "mutations", ()):
         name = mutation.schema_pointer.rpartition("/")[2]
         if mutation.keywords == ("format",) and isinstance(case.body, dict) and name in case.body:
-            case.body[name] = case.body[name] or "no such thing"
+            case.body[name] = case.body[name] or "invalid"
 
 
-def choose_password(account):
-    """Choose one that is not among the most common: zeros are."""
-    for name in {"password", "new_password"} & account.keys():
-        account[name] = secrets.token_hex(8)
+def set_strong_password(body):
+    """Set a password that is not among the most common ones, such as zeros."""
+    for name in {"password", "new_password"} & body.keys():
+        body[name] = secrets.token_hex(8)
 
 
-def expire_later(token):
-    """Have a token end in the future."""
+def set_future_expiry(token):
+    """Let a token expire in the future."""
     if token.get("expires_at"):
-        token["expires_at"] = AHEAD
+        token["expires_at"] = FUTURE
 
 
-def tell_apart(batch):
-    """Name no task twice, and let each operation fail for itself."""
+def make_operations_independent(batch):
+    """Use each task once, and let each operation fail by itself."""
     batch.pop("atomic", None)
     for number, operation in enumerate(batch["operations"], start=1):
         if "id" in operation:
             operation["id"] = number
         if "version" in operation:
-            # JSON Schema takes 1.0 for an integer; the contract does not.
+            # JSON Schema accepts 1.0 as an integer; the API does not.
             operation["version"] = int(operation["version"])

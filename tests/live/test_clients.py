@@ -1,4 +1,4 @@
-"""Clients that are generated from the document work at once."""
+"""Generated clients work with the server without changes."""
 
 import os
 import shutil
@@ -21,20 +21,20 @@ import sys
 
 from api_client import AuthenticatedClient, Client
 from api_client.api.auth import log_in, register
-from api_client.api.tasks import change_task, create_task, delete_task, list_tasks, read_task
-from api_client.models import ChangeTask, CreateTask, Login, Register, TaskPriority
+from api_client.api.tasks import update_task, create_task, delete_task, list_tasks, read_task
+from api_client.models import UpdateTask, CreateTask, Login, Register, TaskPriority
 from api_client.models import ListTasksSort
 
-address = sys.argv[1]
-nobody = Client(base_url=address)
+base_url = sys.argv[1]
+anonymous = Client(base_url=base_url)
 account = Register(username="ada", email="ada@example.com", password="correct horse battery")
-assert register.sync(client=nobody, body=account).username == "ada"
-refused = register.sync_detailed(client=nobody, body=account)
-assert (refused.status_code, refused.parsed.code) == (HTTPStatus.CONFLICT, "conflict")
-login = log_in.sync(client=nobody, body=Login(username="ada", password="correct horse battery"))
-api = AuthenticatedClient(base_url=address, token=login.access_token)
+assert register.sync(client=anonymous, body=account).username == "ada"
+rejected = register.sync_detailed(client=anonymous, body=account)
+assert (rejected.status_code, rejected.parsed.code) == (HTTPStatus.CONFLICT, "conflict")
+login = log_in.sync(client=anonymous, body=Login(username="ada", password="correct horse battery"))
+api = AuthenticatedClient(base_url=base_url, token=login.access_token)
 
-made = [create_task.sync(client=api, body=CreateTask(title=f"Task {n}")).id for n in range(500)]
+created = [create_task.sync(client=api, body=CreateTask(title=f"Task {n}")).id for n in range(500)]
 seen, cursor = [], {}
 while True:
     page = list_tasks.sync(client=api, sort=ListTasksSort.CREATED_AT, limit=150, **cursor)
@@ -42,22 +42,22 @@ while True:
     if page.next_cursor is None:
         break
     cursor = {"cursor": page.next_cursor}
-assert seen == made
+assert seen == created
 
-body = ChangeTask.from_dict({"priority": "high"})
-changed = change_task.sync(made[0], client=api, body=body, if_match='"1"')
+body = UpdateTask.from_dict({"priority": "high"})
+changed = update_task.sync(created[0], client=api, body=body, if_match='"1"')
 assert (changed.priority, changed.version) == (TaskPriority.HIGH, 2)
 assert changed.deleted_at is None
-stale = change_task.sync_detailed(made[0], client=api, body=body, if_match='"1"')
+stale = update_task.sync_detailed(created[0], client=api, body=body, if_match='"1"')
 assert (stale.status_code, stale.parsed.code) == (HTTPStatus.PRECONDITION_FAILED, "stale_version")
 
-deleted = delete_task.sync_detailed(made[0], client=api)
+deleted = delete_task.sync_detailed(created[0], client=api)
 assert deleted.status_code == HTTPStatus.NO_CONTENT
-assert read_task.sync(made[0], client=api).code == "not_found"
+assert read_task.sync(created[0], client=api).code == "not_found"
 """
 
 
-def test_a_generated_python_client_goes_through_the_whole_job(tmp_path):
+def test_generated_python_client_works(tmp_path):
     generator = Path(sys.executable).with_name("openapi-python-client")
     target = tmp_path / "api_client"
     generated = subprocess.run(
@@ -76,7 +76,7 @@ def test_a_generated_python_client_goes_through_the_whole_job(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("npm") and "NO_SKIPS" not in os.environ, reason="needs npm")
-def test_generated_typescript_type_checks_under_strict(tmp_path):
+def test_generated_typescript_passes_strict_type_checks(tmp_path):
     for file in TYPESCRIPT.iterdir():
         shutil.copy(file, tmp_path)
 

@@ -1,7 +1,7 @@
-"""What the README and the guides show, run as it stands against the started server.
+"""Tests that run every example of the README and the guides against a live server.
 
-``UPDATE_DOCS=1 pytest tests/live/test_documents.py`` writes the answers
-into them, and into docs/walk.txt.
+``UPDATE_DOCS=1 pytest tests/live/test_documents.py`` writes the current
+output into the documents and into docs/walk.txt.
 """
 
 import os
@@ -18,45 +18,48 @@ from benchmarks.server import Server, started
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "README.md"
 GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+# Its examples run in a copy of the project: see test_add_a_resource.py.
+GUIDES.remove(ROOT / "docs" / "guide" / "add-a-resource.md")
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 TRANSCRIPT = ROOT / "docs" / "walk.txt"
-ADDRESS = "http://127.0.0.1:5000"
-CONSOLE = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
-PYTHON = re.compile(r"(?<=```python\n).*?(?=```)", re.DOTALL)
-MARK = "--- end of answer ---"
+DOCUMENTED_URL = "http://127.0.0.1:5000"
+CONSOLE_BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+LINK = re.compile(r"(?<!`)\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")
+PYTHON_BLOCK = re.compile(r"(?<=```python\n).*?(?=```)", re.DOTALL)
+SEPARATOR = "--- end of output ---"
 
 needs_curl = pytest.mark.skipif(
     not shutil.which("curl") and "NO_SKIPS" not in os.environ, reason="the examples need curl"
 )
 
 
-def commands(block: str) -> list[str]:
-    """Return the commands of a block; a backslash at the end of a line carries on."""
+def parse_commands(block: str) -> list[str]:
+    """Return the commands of a console block; a trailing backslash continues a command."""
     joined = block.replace("\\\n", "\\\0")
     lines = [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
     return [line.replace("\0", "\n") for line in lines]
 
 
-def run(lines: list[str], server: Server) -> list[str]:
-    """Run the commands in one shell, with the server's settings, and return what each printed."""
-    address = f"http://127.0.0.1:{server.port}"
-    script = "\n".join(f"{line}\necho; echo '{MARK}'" for line in lines)
-    script = script.replace(ADDRESS, address)
-    ran = subprocess.run(
+def run_commands(commands: list[str], server: Server) -> list[str]:
+    """Run the commands in one shell with the server's environment and return each one's output."""
+    server_url = f"http://127.0.0.1:{server.port}"
+    script = "\n".join(f"{command}\necho; echo '{SEPARATOR}'" for command in commands)
+    completed = subprocess.run(
         ["bash", "-eu"],
-        input=script,
+        input=script.replace(DOCUMENTED_URL, server_url),
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
         env=server.environ,
     )
-    assert not ran.stderr
-    answers = [answer.strip("\r\n") for answer in ran.stdout.split(MARK)[:-1]]
-    return [steady(answer.replace(address, ADDRESS)) for answer in answers]
+    assert not completed.stderr
+    outputs = [output.strip("\r\n") for output in completed.stdout.split(SEPARATOR)[:-1]]
+    return [normalize(output.replace(server_url, DOCUMENTED_URL)) for output in outputs]
 
 
-def steady(text: str) -> str:
-    """Replace what differs from run to run by something that looks like it."""
+def normalize(text: str) -> str:
+    """Replace values that differ between runs with fixed samples."""
     text = text.replace("\r", "")
     text = re.sub(r"tap_[\w-]{43}", "tap_9tKx0vYb...", text)
     text = re.sub(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "eyJhbGciOiJIUzI1NiJ9...", text)
@@ -68,37 +71,37 @@ def steady(text: str) -> str:
     return re.sub(r'(_at":")[^"]+Z"', r'\g<1>2026-11-21T09:00:00.000000Z"', text)
 
 
-def written(line: str, answer: str) -> str:
-    return f"$ {line}\n" + (f"{answer}\n" if answer else "")
+def format_command(command: str, output: str) -> str:
+    return f"$ {command}\n" + (f"{output}\n" if output else "")
 
 
 def rerun(document: Path) -> list[str]:
-    """Run a document's examples and return its console blocks as they are now."""
+    """Run a document's examples and return its console blocks with their current output."""
     text = document.read_text()
-    blocks = CONSOLE.findall(text)
+    blocks = [parse_commands(block) for block in CONSOLE_BLOCK.findall(text)]
     with started(None, RATELIMIT_ENABLED="1") as server:
-        address = f"http://127.0.0.1:{server.port}"
-        answers = iter(run([line for block in blocks for line in commands(block)], server))
-        script = "\n".join(PYTHON.findall(text)).replace(ADDRESS, address)
+        outputs = iter(run_commands([command for block in blocks for command in block], server))
+        script = "\n".join(PYTHON_BLOCK.findall(text))
+        script = script.replace(DOCUMENTED_URL, f"http://127.0.0.1:{server.port}")
         subprocess.run(
             [sys.executable, "-W", "error::DeprecationWarning", "-c", script], check=True, cwd=ROOT
         )
-    renewed = [
-        "".join(written(line, next(answers)) for line in commands(block)) for block in blocks
+    current = [
+        "".join(format_command(command, next(outputs)) for command in block) for block in blocks
     ]
     if os.environ.get("UPDATE_DOCS"):
-        fresh = iter(renewed)
-        document.write_text(CONSOLE.sub(lambda _: next(fresh), text))
-    return renewed
+        replacements = iter(current)
+        document.write_text(CONSOLE_BLOCK.sub(lambda _: next(replacements), text))
+    return current
 
 
 @needs_curl
-def test_every_line_of_the_readme_answers_as_the_readme_says():
-    renewed = rerun(README)
-    transcript = "\n".join(renewed)
+def test_readme_examples_print_what_the_readme_shows():
+    current = rerun(README)
+    transcript = "\n".join(current)
     if os.environ.get("UPDATE_DOCS"):
         TRANSCRIPT.write_text(transcript)
-    assert CONSOLE.findall(README.read_text()) == renewed
+    assert CONSOLE_BLOCK.findall(README.read_text()) == current
     assert TRANSCRIPT.read_text() == transcript
     assert '"status":"completed"' in transcript
     assert '"pointer":"/colour"' in transcript
@@ -106,10 +109,33 @@ def test_every_line_of_the_readme_answers_as_the_readme_says():
 
 @needs_curl
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_every_example_of_a_guide_does_what_the_guide_says(guide):
-    assert CONSOLE.findall(guide.read_text()) == rerun(guide)
+def test_guide_examples_print_what_the_guide_shows(guide):
+    assert CONSOLE_BLOCK.findall(guide.read_text()) == rerun(guide)
 
 
-def test_the_guides_are_those_that_are_listed():
+def test_every_guide_is_listed():
     listed = re.findall(r"\(guide/([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
-    assert sorted(listed) == [guide.name for guide in GUIDES]
+    assert sorted(listed) == sorted(guide.name for guide in (ROOT / "docs" / "guide").iterdir())
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub derives them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", document.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-").lower() for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT))
+)
+def test_relative_links_lead_somewhere(document):
+    for path, anchor in LINK.findall(document.read_text()):
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), path
+        if anchor:
+            assert anchor in anchors_of(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_files_exist(name):
+    paths = re.findall(r"`((?:\.ci|\.github|app|docs|tests)/[\w./-]+)`", (ROOT / name).read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []

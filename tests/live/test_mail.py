@@ -1,4 +1,4 @@
-"""The started server sends mail after its answers, and loses none to a crash."""
+"""Mail of a running server, with crashes."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def token_of(message):
 
 @pytest.fixture
 def smtp_port(monkeypatch):
-    """The port of the mail server of what is started."""
+    """The port on which the server under test expects the mail server."""
     with listening() as server:
         port = server.port
     monkeypatch.setenv("MAIL_SERVER", "127.0.0.1")
@@ -31,34 +31,34 @@ def smtp_port(monkeypatch):
     return port
 
 
-def test_an_account_is_mailed_a_token_that_works(smtp_port):
+def test_new_user_gets_a_valid_token(smtp_port):
     with listening(smtp_port) as mailbox, started(POSTGRES) as server:
         with Client(server.port) as client:
             assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
-            proof = {"token": token_of(mailbox.wait())}
-            assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+            body = {"token": token_of(mailbox.wait())}
+            assert client.call("POST", "/auth/email/verify", body) == (204, None)
         assert server.stop() == 0
         assert len(mailbox.received) == 1
 
 
-def test_a_mail_survives_a_kill_of_the_server_and_an_absent_mail_server(smtp_port):
+def test_mail_survives_a_crash_and_an_absent_mail_server(smtp_port):
     with started(POSTGRES) as server:
         with Client(server.port) as client:
             assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
         server.kill()
         with listening(smtp_port) as mailbox:
             server.start()
-            proof = {"token": token_of(mailbox.wait())}
+            body = {"token": token_of(mailbox.wait())}
             with Client(server.port) as client:
-                assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+                assert client.call("POST", "/auth/email/verify", body) == (204, None)
 
 
-def test_what_fell_due_while_the_server_was_down_is_mailed_once_by_all_its_workers(smtp_port):
+def test_reminder_that_fell_due_during_downtime_is_sent_once(smtp_port):
     with listening(smtp_port) as mailbox, started(POSTGRES, WEB_CONCURRENCY="2") as server:
         with Client(server.port) as client:
             assert client.call("POST", "/auth/register", ACCOUNT)[0] == 201
-            proof = {"token": token_of(mailbox.wait())}
-            assert client.call("POST", "/auth/email/verify", proof) == (204, None)
+            body = {"token": token_of(mailbox.wait())}
+            assert client.call("POST", "/auth/email/verify", body) == (204, None)
             client.log_in(ACCOUNT["username"], ACCOUNT["password"])
             due = datetime.now(UTC) + timedelta(seconds=1)
             task = {"title": "Call the dentist", "due_at": due.isoformat()}

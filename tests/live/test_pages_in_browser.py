@@ -1,6 +1,6 @@
-"""The pages in a browser, as a person uses them: headless Chromium against the started server.
+"""The documentation pages in headless Chromium.
 
-``UPDATE_DOCS=1 pytest tests/live/test_pages_in_browser.py`` writes the pictures in docs/images.
+``UPDATE_DOCS=1 pytest tests/live/test_pages_in_browser.py`` updates the screenshots in docs/images.
 """
 
 import json
@@ -21,11 +21,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from benchmarks.server import Client, Server, started
 
-PICTURES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
+IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
 PASSWORD = "correct horse battery"
 FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # which root can't have; the pages are our own
+    "--no-sandbox",  # required as root
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -53,7 +53,7 @@ def server() -> Iterator[Server]:
 
 
 class Browser:
-    """A browser with nothing in it, that notes what it loads and what goes wrong."""
+    """A browser with an empty profile that logs its requests and errors."""
 
     def __init__(self, port: int, profile: Path) -> None:
         options = ChromeOptions()
@@ -66,44 +66,44 @@ class Browser:
 
     def open(self, path: str) -> None:
         self.driver.get("about:blank")
-        self.driver.get_log("performance")  # what the browser's own first page loads
+        self.driver.get_log("performance")  # discards the requests of the browser itself
         self.driver.get(f"http://{self.origin}{path}")
 
     def find(self, selector: str, within: WebElement | None = None) -> WebElement:
         """Wait for an element and return it."""
-        place = within or self.driver
+        parent = within or self.driver
         return WebDriverWait(self.driver, 20).until(
-            lambda _: next(iter(place.find_elements(By.CSS_SELECTOR, selector)), None)
+            lambda _: next(iter(parent.find_elements(By.CSS_SELECTOR, selector)), None)
         )
 
     def click(self, selector: str, within: WebElement | None = None) -> None:
-        found = self.find(selector, within)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
-        WebDriverWait(self.driver, 20).until(element_to_be_clickable(found)).click()
+        element = self.find(selector, within)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        WebDriverWait(self.driver, 20).until(element_to_be_clickable(element)).click()
 
     def write(self, selector: str, text: str, within: WebElement | None = None) -> None:
-        """Type into a field, in place of what it holds."""
+        """Replace the text of a field."""
         self.click(selector, within)
         self.find(selector, within).send_keys(Keys.CONTROL, "a")
         self.find(selector, within).send_keys(text)
 
-    def picture(self, name: str) -> None:
+    def take_screenshot(self, name: str) -> None:
         if "UPDATE_DOCS" in os.environ:
-            PICTURES.mkdir(exist_ok=True)
-            self.driver.save_screenshot(str(PICTURES / f"{name}.png"))
+            IMAGES.mkdir(exist_ok=True)
+            self.driver.save_screenshot(str(IMAGES / f"{name}.png"))
 
-    def assert_quiet(self) -> None:
-        """Assert that the console holds no error, and that nothing came from another host."""
+    def assert_no_errors(self) -> None:
+        """Assert that there are no errors and no requests to other hosts."""
         assert [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"] == []
         messages = (
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         )
-        asked = {
+        urls = {
             urlsplit(message["params"]["request"]["url"])
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
         }
-        loaded = {url.netloc for url in asked if url.scheme not in {"data", "blob", "about"}}
+        loaded = {url.netloc for url in urls if url.scheme not in {"data", "blob", "about"}}
         assert loaded == {self.origin}
 
 
@@ -115,7 +115,7 @@ def browser(server, tmp_path) -> Iterator[Browser]:
 
 
 class Operation:
-    """One operation of Swagger UI, opened."""
+    """An expanded operation in Swagger UI."""
 
     def __init__(self, browser: Browser, tag: str, name: str) -> None:
         self.browser = browser
@@ -125,22 +125,22 @@ class Operation:
         self.block = browser.find(block)
 
     def execute(self, body: dict | None = None, **parameters: str) -> tuple[int, dict]:
-        """Fill it in, send it, and return the status and the body that the page shows."""
+        """Execute the operation; return the displayed status and body."""
         for name, text in parameters.items():
             self.browser.write(f"tr[data-param-name='{name}'] input", text, self.block)
         if body is not None:
             self.browser.write("textarea.body-param__text", json.dumps(body), self.block)
         self.browser.click("button.execute", self.block)
-        shown = ".live-responses-table tbody tr"
-        status = self.browser.find(f"{shown} .response-col_status", self.block)
-        text = self.browser.find(f"{shown} .highlight-code code, {shown} pre", self.block)
+        response = ".live-responses-table tbody tr"
+        status = self.browser.find(f"{response} .response-col_status", self.block)
+        text = self.browser.find(f"{response} .highlight-code code, {response} pre", self.block)
         return int(status.text.split()[0]), json.loads(text.get_property("textContent"))
 
 
-def test_a_task_is_created_and_read_through_swagger_ui(browser):
+def test_swagger_ui_creates_and_reads_a_task(browser):
     browser.open("/docs")
     browser.find("#operations-tasks-createTask")
-    browser.picture("docs")
+    browser.take_screenshot("docs")
 
     credentials = {"username": "ada", "password": PASSWORD}
     status, login = Operation(browser, "auth", "logIn").execute(credentials)
@@ -151,29 +151,29 @@ def test_a_task_is_created_and_read_through_swagger_ui(browser):
     browser.click(".auth-container button.authorize")
     browser.click(".auth-container button.btn-done")
 
-    status, task = Operation(browser, "tasks", "createTask").execute({"title": "Made by hand"})
-    assert (status, task["title"]) == (201, "Made by hand")
+    status, task = Operation(browser, "tasks", "createTask").execute({"title": "Buy milk"})
+    assert (status, task["title"]) == (201, "Buy milk")
 
-    # The token outlives the page, and the task is really there.
+    # Swagger UI keeps the token across page loads.
     browser.open("/docs")
     task_id = str(task["id"])
     status, read = Operation(browser, "tasks", "readTask").execute(task_id=task_id)
     assert (status, read) == (200, task)
-    browser.assert_quiet()
+    browser.assert_no_errors()
 
 
 def test_redoc_shows_every_operation(browser):
     browser.open("/redoc")
-    for summary in ("Open an account", "Create a task", "Delete a task"):
+    for summary in ("Register a user", "Create a task", "Delete a task"):
         WebDriverWait(browser.driver, 20).until(
             lambda driver, summary=summary: summary in driver.page_source
         )
-    browser.picture("redoc")
-    browser.assert_quiet()
+    browser.take_screenshot("redoc")
+    browser.assert_no_errors()
 
 
 @pytest.mark.parametrize("path", ["/", "/problems/stale_version"])
-def test_a_plain_page_is_quiet(browser, path):
+def test_page_has_no_errors(browser, path):
     browser.open(path)
     assert browser.find("h1").text
-    browser.assert_quiet()
+    browser.assert_no_errors()

@@ -1,4 +1,4 @@
-"""The servers that ours is measured beside answer as ours does; the measuring itself works."""
+"""The peers of the benchmark respond as our server does, and the benchmark itself works."""
 
 import json
 import os
@@ -8,23 +8,24 @@ import shutil
 import subprocess
 import sys
 from datetime import datetime
-from importlib import import_module
-from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
+from benchmarks import bench, call_path, operations, scale, targets
+from benchmarks.operations import Request, User, exchange
+from tests.conftest import ROOT
+
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 PEERS = ("tutorial", "fastapi_sqlmodel", "drf")
-TIMES = ("created_at", "updated_at", "completed_at")
+TIMESTAMPS = ("created_at", "updated_at", "completed_at")
+PASSWORD = "correct horse battery"
 NEW = {
     "title": "Write the report",
     "priority": "high",
     "due_at": "2030-01-31T10:00:00+01:00",
     "time_zone": "Europe/Zurich",
 }
-UNACCEPTABLE = (
+INVALID = (
     {"title": ""},
     {"title": "x" * 151},
     {"title": 7, "due_date": "soon"},
@@ -35,7 +36,6 @@ UNACCEPTABLE = (
     {"title": "Write", "time_zone": "Mars/Olympus"},
     {"title": "Write", "position": "a b"},
 )
-SORTS = ("created_at", "-created_at", "priority", "-priority")
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("pipenv") and "NO_SKIPS" not in os.environ,
@@ -43,17 +43,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Asked:
-    """One server, asked by one account; what it answers is freed of its address."""
+class Client:
+    """A client of one server; its responses can be compared with those of other servers."""
 
-    def __init__(self, server, exchange, sent):
-        self.port, self._exchange, self._sent = server.port, exchange, sent
+    def __init__(self, server):
+        self.port = server.port
         self.token = None
 
     def __call__(self, method, path, body=None):
-        raw = self._sent(method, f"/api/v1{path}", body).raw(self.token)
-        status, _, told = self._exchange(self.port, raw)
-        return status, self._plain(told)
+        request = Request(method, f"/api/v1{path}", body)
+        response = exchange(self.port, request.encode(self.token))
+        return response.status, self._normalize(response.body)
 
     def log_in(self, name, password):
         self.token = None
@@ -63,11 +63,11 @@ class Asked:
             self.token = body["access_token"]
         return status
 
-    def _plain(self, value, key=""):
+    def _normalize(self, value, key=""):
         if isinstance(value, dict):
-            return {name: self._plain(one, name) for name, one in value.items()}
+            return {name: self._normalize(member, name) for name, member in value.items()}
         if isinstance(value, list):
-            return [self._plain(one) for one in value]
+            return [self._normalize(member) for member in value]
         if isinstance(value, str) and key.endswith("_at"):
             return datetime.fromisoformat(value)
         if isinstance(value, str):
@@ -75,197 +75,161 @@ class Asked:
         return value
 
 
-def without_times(answer):
-    status, body = answer
-    return status, {name: value for name, value in body.items() if name not in TIMES}
+def without_timestamps(response):
+    status, body = response
+    return status, {name: value for name, value in body.items() if name not in TIMESTAMPS}
 
 
-def without_cursor(answer):
-    status, body = answer
+def without_cursor(response):
+    status, body = response
     return status, body["data"], body["next_cursor"] is not None
 
 
-def reads(ask):
-    """Return what a server answers to every read."""
-    assert ask.log_in("user1", "wrong horse battery") == 401
-    assert ask.log_in("user2", "correct horse battery") == 200
-    found = [ask("GET", "/tasks/2"), ask("GET", "/tasks/1")[0], ask("GET", "/tasks/999")[0]]
-    [_, first] = ask("GET", "/tasks?limit=50")
-    # Peers find words anywhere, ours by their beginnings: these are nowhere else.
+def read(client):
+    """Return the responses to all kinds of reads."""
+    assert client.log_in("user1", "wrong horse battery") == 401
+    assert client.log_in("user2", PASSWORD) == 200
+    single = [client("GET", f"/tasks/{task_id}") for task_id in (2, 1, 999)]
+    [_, first_page] = client("GET", "/tasks?limit=50")
+    # Peers find words anywhere, ours finds the beginnings of words: no title tells them apart here.
     queries = (
         "",
-        f"&cursor={first['next_cursor']}",
+        f"&cursor={first_page['next_cursor']}",
         "&status=pending&sort=-priority",
-        *(f"&sort={sort}" for sort in SORTS),
+        *(f"&sort={sort}" for sort in operations.SORTS),
         *(f"&q={words}" for words in ("report", "REPO", "tap%20call", "nowhere")),
     )
-    return found + [without_cursor(ask("GET", f"/tasks?limit=50{query}")) for query in queries]
+    pages = [without_cursor(client("GET", f"/tasks?limit=50{query}")) for query in queries]
+    return single[0], [status for status, _ in single[1:]], pages
 
 
-def writes(ask):
-    """Return what a server answers to every write."""
-    ask.log_in("user1", "correct horse battery")
-    created = ask("POST", "/tasks", NEW)
+def write(client):
+    """Return the responses to all kinds of writes."""
+    client.log_in("user1", PASSWORD)
+    created = client("POST", "/tasks", NEW)
     task = f"/tasks/{created[1]['id']}"
-    completed = ask("PATCH", task, {"status": "completed"})
+    completed = client("PATCH", task, {"status": "completed"})
     assert completed[1]["completed_at"] == completed[1]["updated_at"] > created[1]["created_at"]
     assert created[1]["created_at"] == created[1]["updated_at"]
-    reopened = ask("PATCH", task, {"status": "in_progress", "due_date": "2030-02-01"})
+    reopened = client("PATCH", task, {"status": "in_progress", "due_date": "2030-02-01"})
     assert reopened[1]["completed_at"] is None
-    refused = [ask("POST", "/tasks", body)[0] in {400, 422} for body in UNACCEPTABLE]
-    refused += [ask("PATCH", task, {"title": ""})[0] in {400, 422}]
-    refused += [ask("PATCH", "/tasks/2", {"title": "Not mine"})[0] == 404]
-    assert ask("GET", task) == reopened
-    return [*map(without_times, (created, completed, reopened)), refused]
+    rejected = [client("POST", "/tasks", body)[0] in {400, 422} for body in INVALID]
+    rejected += [client("PATCH", task, {"title": ""})[0] in {400, 422}]
+    rejected += [client("PATCH", "/tasks/2", {"title": "Not mine"})[0] == 404]
+    assert client("GET", task) == reopened
+    return [*map(without_timestamps, (created, completed, reopened)), rejected]
 
 
-def walls(ask):
-    """Return how a server answers whoever has no token, a revoked one, or none of its own."""
-    ask.log_in("user1", "correct horse battery")
-    good = ask.token
-    found = [ask("GET", "/tasks/1")[0], ask("POST", "/auth/logout")[0]]
-    for ask.token in (good, None):
-        found += tried(ask)
-    for ask.token in (good[:-4] + "AAAA", "nonsense"):
-        # Flask-JWT-Extended takes these for mistakes of form.
-        found += [status in {401, 422} for status in tried(ask)]
-    return found
+def authenticate(client):
+    """Return the responses without a token, and with a revoked or an invalid one."""
+    client.log_in("user1", PASSWORD)
+    token = client.token
+    statuses = [client("GET", "/tasks/1")[0], client("POST", "/auth/logout")[0]]
+    for client.token in (token, None):
+        statuses += statuses_of_all_methods(client)
+    for client.token in (token[:-4] + "AAAA", "nonsense"):
+        # Flask-JWT-Extended responds to a malformed token with 422.
+        statuses += [status in {401, 422} for status in statuses_of_all_methods(client)]
+    return statuses
 
 
-def tried(ask):
-    calls = (
+def statuses_of_all_methods(client):
+    requests = (
         ("GET", "/tasks/1"),
         ("GET", "/tasks"),
         ("POST", "/tasks", NEW),
         ("PATCH", "/tasks/1", {"title": "No"}),
     )
-    return [ask(*call)[0] for call in calls]
+    return [client(*request)[0] for request in requests]
 
 
-@pytest.fixture
-def scripts(monkeypatch):
-    """Imports the benchmarks' scripts, which import one another by their bare names."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return import_module
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
-def test_every_peer_answers_as_ours_does(scripts):
-    operations = scripts("operations")
-    with scripts("servers").filled(("ours", *PEERS), POSTGRES, users=2, each=60) as servers:
-        asked = {
-            name: Asked(server, operations.exchange, operations.Sent)
-            for name, server in servers.items()
-        }
-        for questions in (reads, writes, walls):
-            told = {name: questions(ask) for name, ask in asked.items()}
+def test_every_peer_responds_as_ours():
+    with targets.all_filled(("ours", *PEERS), POSTGRES, users=2, tasks_per_user=60) as servers:
+        clients = {name: Client(server) for name, server in servers.items()}
+        for scenario in (read, write, authenticate):
+            results = {name: scenario(client) for name, client in clients.items()}
             for name in PEERS:
-                assert told[name] == told["ours"], name
-        assert told["ours"] == [200, 204, *[401] * 8, *[True] * 8]
+                assert results[name] == results["ours"], name
+        assert results["ours"] == [200, 204, *[401] * 8, *[True] * 8]
 
 
-def test_a_wrong_answer_ends_the_benchmark_and_is_shown(scripts):
-    operations = scripts("operations")
-    raw = operations.Sent("GET", "/nowhere").raw(None)
+def test_wrong_response_stops_the_benchmark_and_is_shown():
+    request = Request("GET", "/nowhere").encode()
     with (
-        scripts("servers").filled(("hello",), None, users=1, each=1) as servers,
-        pytest.raises(SystemExit, match=r"hello answered list wrongly: 404 .*Not Found"),
+        targets.filled("hello", None, users=1, tasks_per_user=1) as server,
+        pytest.raises(SystemExit, match=r"hello, list: unexpected response 404 .*Not Found"),
     ):
-        operations.require_right(
-            "hello", "list", operations.OPERATIONS["list"], servers["hello"].port, raw
-        )
+        operations.check("hello", "list", operations.OPERATIONS["list"], server.port, request)
 
 
-def test_a_short_benchmark_reports_every_figure_of_every_server(tmp_path):
+@pytest.mark.parametrize("name", ["ours", *PEERS])
+def test_no_list_is_requested_twice_and_all_are_full(name):
+    """So no response can come from a memory."""
+    with targets.filled(name, POSTGRES, users=2, tasks_per_user=500) as server:
+        user = User(server.port, 1, range(1, 1000, 2))
+        user.log_in()
+        for operation in ("list", "filtered list"):
+            paths = [request.path for request in operations.OPERATIONS[operation].requests(user, 0)]
+            assert len(set(paths)) == len(paths) > 400
+            for path in paths[:20]:
+                page = user.send(Request("GET", path)).body["data"]
+                assert len(page) == int(re.search(r"limit=(\d+)", path)[1])
+
+
+def test_short_benchmark_reports_every_figure_of_every_server(tmp_path):
     document, results = tmp_path / "document.md", tmp_path / "results.json"
     document.write_text("Before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nAfter\n")
-    databases = ("--database", "postgresql", "--postgresql", POSTGRES) if POSTGRES else (
-        "--database", "sqlite")  # fmt: skip
-    which = ("--servers", "ours,hello", "--only", "get unchanged,login", "--quick")
-    where = ("--json", results, "--report", document, "--plots", tmp_path / "plots")
-    ran = subprocess.run(
-        [sys.executable, BENCHMARKS / "bench.py", *databases, *which, *where],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    database = ("postgresql", "--postgresql", POSTGRES) if POSTGRES else ("sqlite",)
+    chosen = ("--servers", "ours,hello", "--only", "list unchanged,login", "--quick")
+    output = ("--json", results, "--report", document, "--plots", tmp_path / "plots")
+    completed = run("benchmarks.bench", "--database", *database, *chosen, *output)
+    assert completed.returncode == 0, completed.stderr
     samples = json.loads(results.read_text())["results"]
-    assert [(one["operation"], one["server"]) for one in samples] == [
-        (operation, server)
-        for server in ("ours", "hello")
-        for operation in ("get unchanged", "login")
+    assert [(sample["operation"], sample["server"]) for sample in samples] == [
+        ("list unchanged", "ours"),
+        ("login", "ours"),
+        ("login", "hello"),
     ]
-    for one in samples:
-        assert min(one[name] for name in ("cpu_us", "rps", "p50_ms", "p99_ms")) > 0, one
-        assert one["p50_ms"] <= one["p99_ms"]
-        assert one["errors"] == {"status": 0, "timeout": 0, "socket": 0}
+    for sample in samples:
+        assert min(sample[name] for name in ("cpu_us", "rps", "p50_ms", "p99_ms")) > 0, sample
+        assert sample["p50_ms"] <= sample["p99_ms"]
+        assert sample["errors"] == {"status": 0, "timeout": 0, "socket": 0}
     text = document.read_text()
     assert text.startswith("Before\n<!-- bench: begin -->\n\nMeasured ")
     assert text.endswith("\n<!-- bench: end -->\nAfter\n")
     assert "old" not in text
-    assert ran.stdout.strip() in text
-    assert len(list((tmp_path / "plots").glob("*.svg"))) == 2
+    assert completed.stdout.strip() in text
+    assert len(list((tmp_path / "plots").glob("*.svg"))) == 1
 
 
-def test_the_commands_that_the_document_shows_are_understood(scripts):
-    text = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
-    known = {
-        "pipenv run bench ": scripts("bench").options(),
-        "pipenv run python benchmarks/scale.py ": scripts("scale").options(),
-        "pipenv run python benchmarks/in_process.py ": scripts("in_process").options(),
-        "pipenv run python benchmarks/settings.py ": scripts("settings").options(),
-        "pipenv run python benchmarks/flames.py ": scripts("flames").options(),
+def test_each_round_begins_with_another_server():
+    order = list(bench.turns(["ours", "hello", "drf"], ["get", "get unchanged"], 2))
+    assert order == [
+        ("get", 0, "ours"),
+        ("get", 0, "hello"),
+        ("get", 0, "drf"),
+        ("get", 1, "hello"),
+        ("get", 1, "drf"),
+        ("get", 1, "ours"),
+        ("get unchanged", 0, "ours"),
+        ("get unchanged", 1, "ours"),
+    ]
+
+
+def test_documented_commands_are_valid():
+    text = (ROOT / "docs" / "performance.md").read_text()
+    parsers = {
+        "pipenv run bench": bench.parser(),
+        "pipenv run python -m benchmarks.scale": scale.parser(),
+        "pipenv run python -m benchmarks.call_path": call_path.parser(),
     }
-    shown = re.findall(r"(?m)^`?(pipenv run (?:bench|python \S+) )([^`\n]+)", text)
-    assert {command for command, _ in shown} == known.keys()
-    for command, arguments in shown:
-        assert known[command].parse_args(shlex.split(arguments))
-
-
-def test_settings_are_measured_beside_one_another():
-    asked = ["--only", "get", "--rounds", "1", "--seconds", "1", "--tasks", "100"]
-    ran = subprocess.run(
-        [sys.executable, BENCHMARKS / "settings.py", *asked, "THREADS=2", "THREADS=4"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("| get")]
-    assert [row[1].strip() for row in rows] == ["`THREADS=2`", "`THREADS=4`"]
-    for row in rows:
-        assert all(float(figure) > 0 for figure in row[2:])
-
-
-def test_operations_are_measured_within_a_process_beside_a_bare_route():
-    ran = subprocess.run(
-        [sys.executable, BENCHMARKS / "in_process.py", "--rounds", "2", "--requests", "60"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("| ")][1:]
-    multiples = {row[0].strip(): float(row[2]) for row in rows}
-    assert multiples.pop("hello") == 1
-    assert len(multiples) == 6
-    assert all(multiple > 1 for multiple in multiples.values())
-    assert multiples["list, remembered"] < multiples["list"]
-    assert ran.stderr == ""
-
-
-def test_a_flame_graph_shows_our_functions_and_no_place_of_a_machine(tmp_path):
-    subprocess.run(
-        [sys.executable, BENCHMARKS / "flames.py", tmp_path, "--only", "get", "--seconds", "5"],
-        check=True,
-    )
-    drawn = (tmp_path / "flame-get-after.svg").read_text()
-    assert "read_task (app/tasks/routes.py" in drawn
-    assert str(BENCHMARKS.parent) not in drawn
-    assert str(tmp_path) not in drawn
-
-
-def test_what_is_read_anew_means_the_same_and_was_not_asked_before(scripts):
-    path = "/tasks?sort=-due&limit=50&cursor=a.b"
-    asked = {scripts("scale").anew(path, number) for number in range(60)}
-    assert len(asked) == 60
-    assert {unquote(one) for one in asked} == {path}
-    assert scripts("scale").anew("/tasks/500", 7) == "/tasks/507"
+    commands = re.findall(r"(?m)^`?(pipenv run (?:bench|python -m \S+))([^`\n]*)", text)
+    assert {command for command, _ in commands} == parsers.keys()
+    for command, arguments in commands:
+        assert parsers[command].parse_args(shlex.split(arguments))

@@ -1,4 +1,4 @@
-"""Two API servers on one database and one Redis: what one does, the other knows at once."""
+"""Two servers that share one database and one Redis."""
 
 import os
 import tempfile
@@ -15,40 +15,40 @@ from sqlalchemy import create_engine, update
 
 from app.auth.models import Session
 from app.config import database_url
-from app.http.limits import Rule
+from app.rate_limiter import RateLimit
 from benchmarks.server import Client, Server, new_database
 from tests.accounts import PASSWORD
 from tests.redis import needs_redis, redis
 
-LOOSE = {rule.value: "1000 per minute" for rule in Rule}
-WRITES, GUESSES = 40, 6
+HIGH_LIMITS = {rule.value: "1000 per minute" for rule in RateLimit}
+MAX_WRITES, MAX_LOGINS = 40, 6
 LIMITS = {
     "RATELIMIT_ENABLED": "1",
-    Rule.writes.value: f"{WRITES} per minute",
-    Rule.login_account.value: f"{GUESSES} per 15 minutes",
+    RateLimit.writes.value: f"{MAX_WRITES} per minute",
+    RateLimit.login_account.value: f"{MAX_LOGINS} per 15 minutes",
 }
 
 pytestmark = needs_redis
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     headers: dict[str, str]
     body: object
 
 
-class Side(Client):
-    """One account's client at one of the servers."""
+class UserClient(Client):
+    """A client of one of the servers."""
 
-    def ask(self, method, path, body=None, **headers):
+    def request(self, method, path, body=None, **headers):
         raw = None if body is None else orjson.dumps(body)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.connection.request(method, f"/api/v1{path}", raw, self.headers | named)
+        extra = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request(method, f"/api/v1{path}", raw, self.headers | extra)
         response = self.connection.getresponse()
         text = response.read()
-        return Answer(response.status, response.headers, orjson.loads(text) if text else None)
+        return Response(response.status, response.headers, orjson.loads(text) if text else None)
 
-    def bear(self, token):
+    def set_token(self, token):
         self.headers["Authorization"] = f"Bearer {token}"
 
 
@@ -58,7 +58,7 @@ def servers():
         instance = stack.enter_context(tempfile.TemporaryDirectory())
         url = stack.enter_context(new_database(os.environ.get("TEST_DATABASE_URL"), instance))
         shared = {"REDIS_URL": stack.enter_context(redis()).url, "PUBLIC_URL": "http://localhost"}
-        started = [Server(url, instance, LOOSE | LIMITS | shared) for _ in range(2)]
+        started = [Server(url, instance, HIGH_LIMITS | LIMITS | shared) for _ in range(2)]
         for server in started:
             server.start()
             stack.callback(server.kill)
@@ -67,154 +67,159 @@ def servers():
 
 @pytest.fixture
 def tokens(servers):
-    """A new account's name and tokens."""
+    """The login response of a new user."""
     name = f"ada-{uuid4().hex[:8]}"
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-    with Side(servers[0].port) as client:
-        assert client.ask("POST", "/auth/register", account).status == 201
+    with UserClient(servers[0].port) as client:
+        assert client.request("POST", "/auth/register", account).status == 201
         login = {"username": name, "password": PASSWORD}
-        return client.ask("POST", "/auth/login", login).body
+        return client.request("POST", "/auth/login", login).body
 
 
 @pytest.fixture
-def sides(servers, tokens):
-    """The account's clients, one at each server."""
-    with Side(servers[0].port) as first, Side(servers[1].port) as second:
-        for side in (first, second):
-            side.bear(tokens["access_token"])
+def clients(servers, tokens):
+    """The clients of the user, one per server."""
+    with UserClient(servers[0].port) as first, UserClient(servers[1].port) as second:
+        for client in (first, second):
+            client.set_token(tokens["access_token"])
         yield first, second
 
 
-def assert_refused(answer, status, code):
-    assert (answer.status, answer.body["code"]) == (status, code)
+def assert_error(response, status, code):
+    assert (response.status, response.body["code"]) == (status, code)
 
 
-def test_what_a_user_may_write_is_counted_across_both(sides):
-    told = [
-        sides[number % 2].ask("POST", "/tasks", {"title": "x"}).headers for number in range(WRITES)
+def test_write_limit_is_shared(clients):
+    responses = [
+        clients[number % 2].request("POST", "/tasks", {"title": "x"})
+        for number in range(MAX_WRITES)
     ]
-    left = [int(headers["X-RateLimit-Remaining"]) for headers in told]
-    assert left == list(range(WRITES - 1, -1, -1))
-    for side in sides:
-        refused = side.ask("POST", "/tasks", {"title": "x"})
-        assert_refused(refused, 429, "rate_limited")
-        assert int(refused.headers["Retry-After"]) >= 1
-        assert side.ask("GET", "/tasks").status == 200
+    remaining = [int(response.headers["X-RateLimit-Remaining"]) for response in responses]
+    assert remaining == list(range(MAX_WRITES - 1, -1, -1))
+    for client in clients:
+        response = client.request("POST", "/tasks", {"title": "x"})
+        assert_error(response, 429, "rate_limited")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert client.request("GET", "/tasks").status == 200
 
 
-def test_guesses_of_a_password_are_counted_across_both(sides, tokens):
+def test_login_limit_is_shared(clients, tokens):
     guess = {"username": tokens["user"]["username"], "password": "wrong, but long"}
-    # The account's own login was the first.
-    for number in range(GUESSES - 1):
-        answer = sides[number % 2].ask("POST", "/auth/login", guess)
-        assert_refused(answer, 401, "invalid_credentials")
-    for side in sides:
-        assert_refused(side.ask("POST", "/auth/login", guess), 429, "rate_limited")
+    # The user's own login was the first attempt.
+    for number in range(MAX_LOGINS - 1):
+        response = clients[number % 2].request("POST", "/auth/login", guess)
+        assert_error(response, 401, "invalid_credentials")
+    for client in clients:
+        assert_error(client.request("POST", "/auth/login", guess), 429, "rate_limited")
 
 
-def test_a_session_that_ends_at_one_is_over_at_the_other_at_once(sides):
-    first, second = sides
-    for side in (first, second, first, second):
-        assert side.ask("GET", "/tasks").status == 200
-    assert first.ask("POST", "/auth/logout").status == 204
-    assert_refused(second.ask("GET", "/tasks"), 401, "token_revoked")
-    assert_refused(first.ask("GET", "/tasks"), 401, "token_revoked")
+def test_logout_takes_effect_on_both(clients):
+    first, second = clients
+    for client in (first, second, first, second):
+        assert client.request("GET", "/tasks").status == 200
+    assert first.request("POST", "/auth/logout").status == 204
+    assert_error(second.request("GET", "/tasks"), 401, "token_revoked")
+    assert_error(first.request("GET", "/tasks"), 401, "token_revoked")
 
 
-def test_a_personal_token_that_is_deleted_at_one_is_unknown_to_the_other_at_once(sides):
-    first, second = sides
-    told = first.ask("POST", "/auth/tokens", {"name": "script", "scopes": ["tasks:read"]})
+def test_deleted_personal_token_is_invalid_on_both(clients):
+    first, second = clients
+    token = first.request("POST", "/auth/tokens", {"name": "script", "scopes": ["tasks:read"]})
     session = first.headers["Authorization"]
-    second.bear(told.body["token"])
-    assert second.ask("GET", "/tasks").status == 200
-    assert first.ask("DELETE", f"/auth/tokens/{told.body['id']}").status == 204
-    assert_refused(second.ask("GET", "/tasks"), 401, "invalid_token")
+    second.set_token(token.body["token"])
+    assert second.request("GET", "/tasks").status == 200
+    assert first.request("DELETE", f"/auth/tokens/{token.body['id']}").status == 204
+    assert_error(second.request("GET", "/tasks"), 401, "invalid_token")
     assert first.headers["Authorization"] == session
-    assert first.ask("GET", "/tasks").status == 200
+    assert first.request("GET", "/tasks").status == 200
 
 
-def test_what_is_written_at_one_is_read_at_the_other_at_once_though_both_had_remembered(sides):
+def test_write_is_visible_on_both(clients):
     titles = []
     for number in range(6):
-        writer, reader = sides[number % 2], sides[1 - number % 2]
-        tags = {side.ask("GET", "/tasks").headers["ETag"] for side in sides}
-        assert len(tags) == 1  # of one state there is one list, whoever tells it
-        tag = tags.pop()
-        for side in sides:
-            assert side.ask("GET", "/tasks", If_None_Match=tag).status == 304
-        task = writer.ask("POST", "/tasks", {"title": f"Task {number}"}).body
+        writer, reader = clients[number % 2], clients[1 - number % 2]
+        [etag] = {client.request("GET", "/tasks").headers["ETag"] for client in clients}
+        for client in clients:
+            assert client.request("GET", "/tasks", If_None_Match=etag).status == 304
+        task = writer.request("POST", "/tasks", {"title": f"Task {number}"}).body
         titles.insert(0, task["title"])
-        listed = reader.ask("GET", "/tasks", If_None_Match=tag)
-        assert (listed.status, [one["title"] for one in listed.body["data"]]) == (200, titles)
+        listed = reader.request("GET", "/tasks", If_None_Match=etag)
+        assert (listed.status, [task["title"] for task in listed.body["data"]]) == (200, titles)
         path = f"/tasks/{task['id']}"
-        assert reader.ask("GET", path).body == task
+        assert reader.request("GET", path).body == task
 
-        changed = reader.ask("PATCH", path, {"title": f"Changed {number}"})
+        changed = reader.request("PATCH", path, {"title": f"Changed {number}"})
         assert (changed.status, changed.headers["ETag"]) == (200, '"2"')
         titles[0] = changed.body["title"]
-        assert writer.ask("GET", path, If_None_Match='"1"').body == changed.body
-        listed = writer.ask("GET", "/tasks", If_None_Match=listed.headers["ETag"])
-        assert (listed.status, [one["title"] for one in listed.body["data"]]) == (200, titles)
+        assert writer.request("GET", path, If_None_Match='"1"').body == changed.body
+        listed = writer.request("GET", "/tasks", If_None_Match=listed.headers["ETag"])
+        assert (listed.status, [task["title"] for task in listed.body["data"]]) == (200, titles)
 
-    assert sides[0].ask("DELETE", path).status == 204
-    assert_refused(sides[1].ask("GET", path), 404, "not_found")
-    assert [one["title"] for one in sides[1].ask("GET", "/tasks").body["data"]] == titles[1:]
+    assert clients[0].request("DELETE", path).status == 204
+    assert_error(clients[1].request("GET", path), 404, "not_found")
+    assert [task["title"] for task in clients[1].request("GET", "/tasks").body["data"]] == titles[
+        1:
+    ]
 
 
-def test_a_key_that_was_used_at_one_is_replayed_by_the_other(sides):
-    first, second = sides
+def test_idempotency_key_is_replayed_by_the_other(clients):
+    first, second = clients
     key = {"Idempotency_Key": "key-1"}
-    made = first.ask("POST", "/tasks", {"title": "Buy milk"}, **key)
-    again = second.ask("POST", "/tasks", {"title": "Buy milk"}, **key)
-    assert (made.status, again.status, again.body) == (201, 201, made.body)
+    created = first.request("POST", "/tasks", {"title": "Buy milk"}, **key)
+    again = second.request("POST", "/tasks", {"title": "Buy milk"}, **key)
+    assert (created.status, again.status, again.body) == (201, 201, created.body)
     assert again.headers["Idempotent-Replayed"] == "true"
-    other = second.ask("POST", "/tasks", {"title": "Buy eggs"}, **key)
-    assert_refused(other, 422, "idempotency_key_reused")
-    assert [one["id"] for one in first.ask("GET", "/tasks").body["data"]] == [made.body["id"]]
+    other = second.request("POST", "/tasks", {"title": "Buy eggs"}, **key)
+    assert_error(other, 422, "idempotency_key_reused")
+    assert [task["id"] for task in first.request("GET", "/tasks").body["data"]] == [
+        created.body["id"]
+    ]
 
 
-def test_a_key_that_is_used_at_both_at_once_has_one_effect(sides):
-    turns = 15
+def test_idempotency_key_used_on_both_at_once_has_one_effect(clients):
+    rounds = 15
     start = Barrier(2)
 
-    def use(side):
-        answers = []
-        for number in range(turns):
+    def use(client):
+        responses = []
+        for number in range(rounds):
             start.wait(30)
             task = {"title": f"Task {number}"}
-            answers.append(side.ask("POST", "/tasks", task, Idempotency_Key=f"both-{number}"))
-        return answers
+            key = f"both-{number}"
+            responses.append(client.request("POST", "/tasks", task, Idempotency_Key=key))
+        return responses
 
     with ThreadPoolExecutor(2) as threads:
-        told = list(zip(*threads.map(use, sides), strict=True))
-    made = []
-    for number, answers in enumerate(told):
-        done = [answer for answer in answers if answer.status == 201]
-        for answer in answers:
-            if answer not in done:
-                assert_refused(answer, 409, "idempotency_in_progress")
-        replayed = [answer for answer in done if "Idempotent-Replayed" in answer.headers]
-        assert len(done) - len(replayed) == 1
-        assert {orjson.dumps(answer.body) for answer in done} == {orjson.dumps(done[0].body)}
-        assert done[0].body["title"] == f"Task {number}"
-        made.append(done[0].body["id"])
-    for side in sides:
-        assert [one["id"] for one in side.ask("GET", "/tasks").body["data"]] == made[::-1]
+        pairs = list(zip(*threads.map(use, clients), strict=True))
+    ids = []
+    for number, responses in enumerate(pairs):
+        created = [response for response in responses if response.status == 201]
+        for response in responses:
+            if response not in created:
+                assert_error(response, 409, "idempotency_in_progress")
+        replayed = [response for response in created if "Idempotent-Replayed" in response.headers]
+        assert len(created) - len(replayed) == 1
+        bodies = {orjson.dumps(response.body) for response in created}
+        assert bodies == {orjson.dumps(created[0].body)}
+        assert created[0].body["title"] == f"Task {number}"
+        ids.append(created[0].body["id"])
+    for client in clients:
+        assert [task["id"] for task in client.request("GET", "/tasks").body["data"]] == ids[::-1]
 
 
-def test_a_refresh_token_that_was_spent_at_one_is_known_to_the_other(servers, sides, tokens):
-    first, second = sides
+def test_reused_refresh_token_is_detected_by_the_other(servers, clients, tokens):
+    first, second = clients
     access = first.headers["Authorization"]
-    first.bear(tokens["refresh_token"])
-    second.bear(tokens["refresh_token"])
-    assert first.ask("POST", "/auth/refresh").status == 200
-    # Whoever lost that answer may ask again, for 10 s; then it was stolen, and ends the session.
-    assert second.ask("POST", "/auth/refresh").status == 200
+    first.set_token(tokens["refresh_token"])
+    second.set_token(tokens["refresh_token"])
+    assert first.request("POST", "/auth/refresh").status == 200
+    # A repeated request is tolerated for 10 seconds; later ones end the session.
+    assert second.request("POST", "/auth/refresh").status == 200
     engine = create_engine(database_url(servers[0].database_url))
     with engine.begin() as connection:
         before = datetime.now(UTC) - timedelta(seconds=11)
         connection.execute(update(Session).values(refreshed_at=before, refreshed_before=before))
     engine.dispose()
-    assert_refused(second.ask("POST", "/auth/refresh"), 401, "token_reused")
+    assert_error(second.request("POST", "/auth/refresh"), 401, "token_reused")
     first.headers["Authorization"] = access
-    assert_refused(first.ask("GET", "/tasks"), 401, "token_revoked")
+    assert_error(first.request("GET", "/tasks"), 401, "token_revoked")

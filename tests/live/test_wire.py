@@ -1,4 +1,4 @@
-"""What only bytes on a connection can show."""
+"""Malformed HTTP requests, sent over a socket."""
 
 import os
 import socket
@@ -18,13 +18,13 @@ def server():
 
 
 def send(server, raw):
-    """Send bytes and return the status line and the body."""
+    """Send bytes; return the head and the body of the response."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(raw)
-        answer = b""
-        while b"}" not in answer and (more := connection.recv(65536)):
-            answer += more
-    head, _, body = answer.partition(b"\r\n\r\n")
+        response = b""
+        while b"}" not in response and (data := connection.recv(65536)):
+            response += data
+    head, _, body = response.partition(b"\r\n\r\n")
     return head.decode(), body.decode()
 
 
@@ -37,17 +37,17 @@ def send(server, raw):
         ("GET", "/auth/me", 1024 * 1024, 401),
     ],
 )
-def test_a_connection_goes_on_after_a_body_that_was_refused(server, method, path, size, status):
+def test_connection_stays_open_after_a_rejected_body(server, method, path, size, status):
     with Client(server.port) as client:
         for _ in range(2):
-            found, body = client.call(method, path, "x" * size)
-            assert (found, body["status"]) == (status, status)
+            response_status, body = client.call(method, path, "x" * size)
+            assert (response_status, body["status"]) == (status, status)
 
 
 @pytest.mark.parametrize(
     "chunks", [b"zz\r\n{}\r\n0\r\n\r\n", b"-1\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n"]
 )
-def test_chunks_that_are_none_are_a_bad_request(server, chunks):
+def test_invalid_chunks_are_a_bad_request(server, chunks):
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     status, body = send(server, head.encode() + chunks)
@@ -56,14 +56,14 @@ def test_chunks_that_are_none_are_a_bad_request(server, chunks):
 
 
 @pytest.mark.parametrize("host", ["", "Host: a b\r\n", "Host: <>\r\n"])
-def test_a_request_without_a_host_is_a_bad_request(server, host):
+def test_missing_or_invalid_host_is_a_bad_request(server, host):
     status, body = send(server, f"GET /api/v1/auth/me HTTP/1.1\r\n{host}\r\n".encode())
     assert " 400 " in status
     assert '"code":"bad_request"' in body
 
 
 @pytest.mark.parametrize("header", ["SCRIPT_NAME: /foo", "X-Forwarded-Proto: https"])
-def test_a_header_that_only_a_proxy_may_send_changes_nothing(server, header):
+def test_proxy_headers_are_ignored(server, header):
     raw = f"GET /api/v1/auth/me HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n"
     head, body = send(server, raw.encode())
     assert " 401 " in head

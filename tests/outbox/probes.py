@@ -1,21 +1,21 @@
-"""Jobs that tests hand over to real workers, which are other processes."""
+"""Handlers that tests run in real worker processes."""
 
 import time
 from pathlib import Path
 
 from app.audit import services as audit
 from app.audit.models import Event
-from app.outbox.work import job
+from app.outbox.queue import handler
 
 
-@job("probe.write")
+@handler("probe.write")
 def write(number: int) -> None:
     audit.record(Event.data_exported, user_id=number, actor_id=None)
 
 
-@job("probe.stall")
+@handler("probe.stall")
 def stall(folder: str) -> None:
-    """Write, and at the first attempt go on for longer than anybody waits."""
+    """Write; the first attempt never ends."""
     audit.record(Event.data_exported, user_id=1, actor_id=None)
     begun = len(list(Path(folder).glob("attempt-*")))
     (Path(folder) / f"attempt-{begun}").touch()
@@ -23,9 +23,9 @@ def stall(folder: str) -> None:
         time.sleep(600)
 
 
-@job("probe.linger")
+@handler("probe.linger")
 def linger(folder: str) -> None:
-    """Write, once somebody says so."""
+    """Write once the file ``go`` exists."""
     (Path(folder) / "lingering").touch()
     while not (Path(folder) / "go").exists():
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Work that real workers do, told by a real broker."""
+"""Celery workers and beat, with real brokers."""
 
 import json
 import os
@@ -15,18 +15,19 @@ from sqlalchemy import select
 
 from app import create_app
 from app.audit.models import AuditEvent
+from app.db.transactions import commit
 from app.extensions import db
-from app.origin import Origin, coming_from
 from app.outbox import celery as outbox_celery
-from app.outbox import relay, work
+from app.outbox import relay
 from app.outbox.broker import Broker
-from app.outbox.models import OutboxItem
+from app.outbox.models import OutboxMessage
+from app.outbox.queue import enqueue as enqueue_message
 from app.outbox.relay import Relay
-from app.transactions import commit
+from app.request_context import RequestContext, use_context
 from benchmarks.server import ROOT
 from tests.celery import RABBITMQ_URL, beat, needs_rabbitmq, worker
 from tests.conftest import SECRET
-from tests.outbox import probes  # noqa: F401  # registers its jobs
+from tests.outbox import probes  # noqa: F401  # registers the handlers
 from tests.problems import assert_problem
 from tests.redis import needs_redis, redis
 from tests.waiting import wait_for
@@ -58,7 +59,7 @@ def queue(monkeypatch):
 
 
 @pytest.fixture
-def carrying(app, settings, own_redis, broker_url, queue):
+def broker_app(app, settings, own_redis, broker_url, queue):
     """The application, on the same database, with a broker."""
     with Redis.from_url(own_redis.url) as connection:
         connection.flushdb()
@@ -72,7 +73,7 @@ def carrying(app, settings, own_redis, broker_url, queue):
 
 @pytest.fixture
 def environ(settings, own_redis, broker_url, queue, tmp_path):
-    """What a worker is started with."""
+    """Environment of a worker."""
     return {
         "FLASK_CONFIG": "development",
         "DATABASE_URL": settings["DATABASE_URL"],
@@ -88,7 +89,7 @@ def environ(settings, own_redis, broker_url, queue, tmp_path):
 
 @pytest.fixture
 def probing(tmp_path, environ):
-    """Runs a worker that knows the probes."""
+    """Run a worker with the test handlers."""
 
     def run(size=1):
         folder = tmp_path / uuid4().hex
@@ -99,24 +100,24 @@ def probing(tmp_path, environ):
 
 
 @pytest.fixture
-def sender(carrying):
-    made = Relay(Broker(carrying.extensions["celery"]))
+def sender(broker_app):
+    made = Relay(Broker(broker_app.extensions["celery"]))
     yield made
     made.close()
 
 
 @pytest.fixture
-def enqueue(carrying):
+def enqueue(broker_app):
     def add(kind, **payload):
-        with carrying.app_context(), coming_from(Origin(request_id="r-1")):
-            work.enqueue(kind, **payload)
+        with broker_app.app_context(), use_context(RequestContext(request_id="r-1")):
+            enqueue_message(kind, **payload)
             commit()
 
     return add
 
 
-def kept_results(server):
-    """Return what is kept of each attempt's end, for an hour at most."""
+def stored_results(server):
+    """Return the stored results, which expire within an hour."""
     with Redis.from_url(server.url) as connection:
         names = connection.keys("celery-task-meta-*")
         assert all(0 < connection.ttl(name) <= 3600 for name in names)
@@ -124,11 +125,11 @@ def kept_results(server):
 
 
 def lines(celery):
-    found = [json.loads(line) for line in celery.said().splitlines() if line.startswith("{")]
-    return [line for line in found if line["logger"] == "app.outbox.work"]
+    found = [json.loads(line) for line in celery.output().splitlines() if line.startswith("{")]
+    return [line for line in found if line["logger"] == "app.outbox.dispatcher"]
 
 
-def test_applications_in_one_process_share_no_celery(app, settings):
+def test_applications_have_their_own_celery_app(app, settings):
     other = create_app(settings | {"CELERY_BROKER_URL": "amqp://u:p@127.0.0.1:1/other"})
     ours, theirs = app.extensions["celery"], other.extensions["celery"]
     assert ours is not theirs
@@ -139,40 +140,40 @@ def test_applications_in_one_process_share_no_celery(app, settings):
     for celery in (ours, theirs):
         celery.finalize()
         assert {name for name in celery.tasks if not name.startswith("celery.")} == {
-            "outbox.do",
-            "outbox.run",
+            "outbox.handle_message",
+            "outbox.run_periodic",
         }
-    assert ours.tasks["outbox.do"].run is not theirs.tasks["outbox.do"].run
+    assert ours.tasks["outbox.handle_message"].run is not theirs.tasks["outbox.handle_message"].run
     assert current_app._get_current_object() not in (ours, theirs)
     with other.app_context():
         db.engine.dispose()
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "options"),
     [
         ("amqps://broker/v", {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}),
         ("rediss://broker/1", {"ssl_cert_reqs": ssl.CERT_REQUIRED}),
         ("redis://broker/1", False),
     ],
 )
-def test_certificates_of_the_broker_are_checked(app, settings, url, told):
+def test_certificate_of_broker_is_verified(app, settings, url, options):
     made = create_app(settings | {"CELERY_BROKER_URL": url, "REDIS_URL": "rediss://results/0"})
     celery = made.extensions["celery"]
-    assert celery.conf.broker_use_ssl == told
+    assert celery.conf.broker_use_ssl == options
     assert celery.backend.connparams["ssl_cert_reqs"] == ssl.CERT_REQUIRED
     with made.app_context():
         db.engine.dispose()
 
 
-def test_a_process_of_the_pool_uses_no_connection_of_its_parent_and_closes_none(app, settings):
-    carrying = create_app(settings | {"CELERY_BROKER_URL": "redis://127.0.0.1:1"})
-    with carrying.app_context():
-        db.session.execute(select(OutboxItem.id))
+def test_pool_process_drops_inherited_connections(app, settings):
+    broker_app = create_app(settings | {"CELERY_BROKER_URL": "redis://127.0.0.1:1"})
+    with broker_app.app_context():
+        db.session.execute(select(OutboxMessage.id))
         db.session.rollback()
         parents = db.engine.pool
         assert parents.checkedin() == 1
-        carrying.extensions["celery"].loader.init_worker_process()
+        broker_app.extensions["celery"].loader.init_worker_process()
         assert db.engine.pool is not parents
         assert parents.checkedin() == 1
         parents.dispose()
@@ -187,9 +188,9 @@ def test_without_a_broker_neither_worker_nor_beat_starts(app):
 
 class TestWorker:
     @pytest.fixture
-    def send(self, carrying, sender):
+    def send(self, broker_app, sender):
         def run():
-            with carrying.app_context():
+            with broker_app.app_context():
                 sender.send_due()
 
         return run
@@ -200,38 +201,38 @@ class TestWorker:
 
     @pytest.fixture
     def is_empty(self, stored):
-        return lambda: stored(select(OutboxItem.id)) == []
+        return lambda: stored(select(OutboxMessage.id)) == []
 
-    def test_it_does_each_item_once_in_the_name_of_its_request(
-        self, probing, enqueue, send, events, is_empty, carrying, sender, own_redis
+    def test_each_message_is_handled_once_with_its_request_id(
+        self, probing, enqueue, send, events, is_empty, broker_app, sender, own_redis
     ):
         for number in range(20):
             enqueue("probe.write", number=number)
         send()
-        with carrying.app_context():
-            # Messages that come twice, and one of nothing.
-            doubled = [row for (row,) in db.session.execute(select(OutboxItem.id))]
-        for item_id in [*doubled, 10**9]:
-            sender._broker.send(item_id, 0)
+        with broker_app.app_context():
+            # Send each message twice, and one that does not exist.
+            message_ids = [row for (row,) in db.session.execute(select(OutboxMessage.id))]
+        for message_id in [*message_ids, 10**9]:
+            sender._broker.send(message_id, 0)
         with probing(size=2) as one, probing(size=2) as two:
             wait_for(is_empty, 60)
-            wait_for(lambda: sender._broker.waiting() == 0, 60)
+            wait_for(lambda: sender._broker.count_waiting() == 0, 60)
             assert (one.stop(), two.stop()) == (0, 0)
         assert sorted(events()) == list(range(20))
-        told = lines(one) + lines(two)
-        assert {(line["kind"], line["outcome"], line["attempt"], line["request_id"])
-                for line in told} == {("probe.write", "done", 1, "r-1")}  # fmt: skip
-        assert sorted(line["item"] for line in told) == sorted(doubled)
-        assert sorted(kept_results(own_redis)) == ["done"] * 20 + ["passed by"] * 21
-        said = one.said() + two.said()
-        assert SECRET not in said
-        assert "guest:guest" not in said
+        attempts = lines(one) + lines(two)
+        assert {(line["message_type"], line["outcome"], line["attempt"], line["request_id"])
+                for line in attempts} == {("probe.write", "done", 1, "r-1")}  # fmt: skip
+        assert sorted(line["message_id"] for line in attempts) == sorted(message_ids)
+        assert sorted(stored_results(own_redis)) == ["done"] * 20 + ["skipped"] * 21
+        output = one.output() + two.output()
+        assert SECRET not in output
+        assert "guest:guest" not in output
 
     @with_rabbitmq
-    def test_one_that_is_killed_in_the_middle_leaves_its_item_to_another_once_the_lease_is_over(
+    def test_message_of_killed_worker_is_handled_by_another(
         self, probing, enqueue, send, events, is_empty, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(relay, "RESEND", timedelta(seconds=1))
+        monkeypatch.setattr(relay, "RESEND_AFTER", timedelta(seconds=1))
         enqueue("probe.stall", folder=str(tmp_path))
         send()
         with probing() as one:
@@ -251,10 +252,10 @@ class TestWorker:
         assert events() == [1]
 
     @with_redis
-    def test_a_killed_process_of_its_pool_is_replaced_and_no_work_lost(
+    def test_killed_pool_process_is_replaced(
         self, probing, enqueue, send, events, is_empty, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(relay, "RESEND", timedelta(seconds=1))
+        monkeypatch.setattr(relay, "RESEND_AFTER", timedelta(seconds=1))
         enqueue("probe.stall", folder=str(tmp_path))
         send()
 
@@ -270,7 +271,7 @@ class TestWorker:
         assert events() == [1]
 
     @with_redis
-    def test_it_ends_what_it_is_at_before_it_stops(
+    def test_stopping_worker_finishes_its_message(
         self, probing, enqueue, send, events, is_empty, tmp_path
     ):
         enqueue("probe.linger", folder=str(tmp_path))
@@ -289,34 +290,32 @@ ASIDE = ("absolutely", "Please", "User info", "  _warn", "worker: Warm shutdown"
 
 
 @with_redis
-def test_beat_has_workers_that_the_doctor_sees_run_what_is_periodic_and_leaves_no_file(
-    probing, tmp_path, environ, carrying
-):
+def test_beat_runs_periodic_tasks_and_writes_no_file(probing, tmp_path, environ, broker_app):
     def state_of_workers():
-        result = carrying.test_cli_runner().invoke(args=["doctor"])
+        result = broker_app.test_cli_runner().invoke(args=["doctor"])
         return re.search(r"(?m)^worker: (.*)$", result.output)[1]
 
     assert state_of_workers() == "failing"
     before = sorted(path.name for path in ROOT.iterdir())
     with probing() as celery, beat(tmp_path, environ, "tests.outbox.probe_worker:celery") as timer:
         # It is run when beat starts, and again after a second.
-        wait_for(lambda: celery.said().count("probe_worker.tick: done") > 1, 60)
+        wait_for(lambda: celery.output().count("probe_worker.tick: done") > 1, 60)
         assert state_of_workers() == "ok"
         assert timer.stop() == 0
         assert celery.stop() == 0
     assert sorted(path.name for path in ROOT.iterdir()) == before
-    for line in timer.said().splitlines() + celery.said().splitlines():
+    for line in timer.output().splitlines() + celery.output().splitlines():
         if "celery/platforms.py" in line or line.startswith("{"):
             continue
         assert not line or line.startswith(ASIDE)
 
 
 @needs_redis
-def test_the_broker_is_a_part_of_readiness(app, settings):
+def test_readiness_includes_broker(app, settings):
     with redis() as server:
         made = create_app(settings | {"CELERY_BROKER_URL": server.url})
         client = made.test_client()
-        parts = {"database": "ok", "migrations": "ok", "broker": "ok"}
+        parts = {"database": "ok", "migrations": "ok", "outbox": "ok", "broker": "ok"}
         assert client.get("/health/ready").json["parts"] == parts
         with server.frozen():
             answer = client.get("/health/ready")

@@ -1,4 +1,4 @@
-"""What is due is sent to the broker once at a time, and nothing is lost with it."""
+"""Relay of due messages to the broker, and loss of the broker."""
 
 import logging
 import time
@@ -14,20 +14,20 @@ import time_machine
 from sqlalchemy import insert, select, update
 
 from app import create_app
+from app.db.transactions import commit
 from app.extensions import db
 from app.outbox import celery as outbox_celery
-from app.outbox import items, relay, work
-from app.outbox.broker import Broker, BrokerAway
-from app.outbox.models import OutboxItem
+from app.outbox import dispatcher, leases, queue, relay
+from app.outbox.broker import Broker, BrokerUnavailable
+from app.outbox.models import OutboxMessage
 from app.outbox.relay import Relay
-from app.outbox.worker import Worker
-from app.transactions import commit
+from app.outbox.thread import OutboxThread
 from tests.celery import RABBITMQ_URL, needs_rabbitmq
 from tests.redis import needs_redis, redis
 from tests.waiting import wait_for
 
 START = datetime(2040, 1, 31, 9, tzinfo=UTC)
-KIND = "forgotten_password"
+TYPE = "forgotten_password"
 
 pytestmark = needs_redis
 
@@ -47,15 +47,15 @@ def application(settings, **more):
 
 
 @pytest.fixture
-def carrying(app, settings, own_redis):
+def broker_app(app, settings, own_redis):
     """The application, on the same database, with a broker."""
     with application(settings, REDIS_URL=own_redis.url) as made:
         yield made
 
 
 @pytest.fixture
-def broker(carrying):
-    made = Broker(carrying.extensions["celery"])
+def broker(broker_app):
+    made = Broker(broker_app.extensions["celery"])
     yield made
     made.close()
 
@@ -66,20 +66,20 @@ def sender(broker):
 
 
 @pytest.fixture
-def send(carrying, sender):
+def send(broker_app, sender):
     def run(by=sender):
-        with carrying.app_context():
+        with broker_app.app_context():
             return by.send_due()
 
     return run
 
 
 @pytest.fixture
-def enqueue(carrying):
+def enqueue(broker_app):
     def add(count=1):
-        with carrying.app_context():
+        with broker_app.app_context():
             for _ in range(count):
-                work.enqueue(KIND, email="ada@example.com")
+                queue.enqueue(TYPE, email="ada@example.com")
             commit()
 
     return add
@@ -87,8 +87,10 @@ def enqueue(carrying):
 
 @pytest.fixture
 def due(stored):
-    """Tells how many items are due to be sent."""
-    return lambda: len(stored(select(OutboxItem.id).where(OutboxItem.due_at <= datetime.now(UTC))))
+    """Count the messages that are due to be sent."""
+    return lambda: len(
+        stored(select(OutboxMessage.id).where(OutboxMessage.due_at <= datetime.now(UTC)))
+    )
 
 
 @pytest.fixture
@@ -97,86 +99,78 @@ def clock():
         yield travelled
 
 
-def test_what_is_due_is_sent_and_not_again_for_a_while(send, broker, enqueue, due, clock):
+def test_due_message_is_sent_once(send, broker, enqueue, due, clock):
     enqueue(3)
     assert send() is False
-    assert (broker.waiting(), due()) == (3, 0)
+    assert (broker.count_waiting(), due()) == (3, 0)
     send()
-    assert broker.waiting() == 3
+    assert broker.count_waiting() == 3
 
 
-def test_what_got_lost_with_the_broker_s_memory_is_sent_again(
-    send, broker, enqueue, own_redis, clock
-):
+def test_message_lost_by_broker_is_sent_again(send, broker, enqueue, own_redis, clock):
     enqueue(2)
     send()
     broker.close()
     own_redis.stop()
     own_redis.start()
     send()
-    assert broker.waiting() == 0
-    clock.shift(relay.RESEND)
+    assert broker.count_waiting() == 0
+    clock.shift(relay.RESEND_AFTER)
     send()
-    assert broker.waiting() == 2
+    assert broker.count_waiting() == 2
 
 
-def test_what_is_at_hand_given_up_or_due_later_is_not_sent(
-    send, broker, app, enqueue, clock, stored
-):
-    common = {"kind": KIND, "payload": {}, "attempts": 1, "created_at": START, "due_at": START}
+def test_leased_dead_and_future_messages_are_not_sent(send, broker, app, enqueue, clock, stored):
+    common = {"type": TYPE, "payload": {}, "attempts": 1, "created_at": START, "due_at": START}
     with app.app_context():
         for values in (
-            {"held_until": START + timedelta(seconds=1)},
+            {"locked_until": START + timedelta(seconds=1)},
             {"failed_at": START},
             {"due_at": START + timedelta(seconds=1)},
         ):
-            db.session.execute(insert(OutboxItem).values(common | values))
+            db.session.execute(insert(OutboxMessage).values(common | values))
         db.session.commit()
     send()
-    assert broker.waiting() == 0
+    assert broker.count_waiting() == 0
     clock.shift(1)
     send()
-    assert broker.waiting() == 2
+    assert broker.count_waiting() == 2
 
 
-def test_a_message_names_the_item_and_its_attempt_and_nothing_of_what_it_is_about(
-    send, broker, enqueue, carrying, stored
-):
+def test_broker_gets_id_and_attempts_only(send, broker, enqueue, broker_app, stored):
     enqueue()
     send()
-    celery = carrying.extensions["celery"]
+    celery = broker_app.extensions["celery"]
     with celery.connection_for_read() as connection:
         queue = celery.amqp.queues[outbox_celery.QUEUE](connection.default_channel)
         message = queue.get(accept=["json"])
-    [(item_id,)] = stored(select(OutboxItem.id))
-    assert message.payload[:2] == [[item_id, 0], {}]
+    [(message_id,)] = stored(select(OutboxMessage.id))
+    assert message.payload[:2] == [[message_id, 0], {}]
     assert "ada" not in str(message.payload) + str(message.headers)
 
 
-def test_no_more_than_there_is_room_for_waits_at_the_broker(
-    send, broker, enqueue, due, monkeypatch
-):
-    monkeypatch.setattr(relay, "ROOM", 3)
+def test_number_of_messages_at_broker_is_limited(send, broker, enqueue, due, monkeypatch):
+    monkeypatch.setattr(relay, "MAX_WAITING", 3)
     enqueue(5)
     send()
     send()
-    assert (broker.waiting(), due()) == (3, 2)
+    assert (broker.count_waiting(), due()) == (3, 2)
 
 
-def test_more_than_a_batch_is_sent_in_several(send, broker, enqueue, monkeypatch):
-    monkeypatch.setattr(relay, "BATCH", 2)
+def test_messages_are_sent_in_batches(send, broker, enqueue, monkeypatch):
+    monkeypatch.setattr(relay, "BATCH_SIZE", 2)
     enqueue(3)
     assert send() is True
     assert send() is False
-    assert broker.waiting() == 3
+    assert broker.count_waiting() == 3
 
 
-def test_processes_that_send_at_once_never_send_the_same(send, broker, enqueue, carrying):
+def test_concurrent_relays_send_each_message_once(send, broker, enqueue, broker_app):
     enqueue(200)
     start = Barrier(4)
 
     def run(_):
-        own = Relay(Broker(carrying.extensions["celery"]))
+        own = Relay(Broker(broker_app.extensions["celery"]))
         start.wait()
         while send(own):
             pass
@@ -184,11 +178,11 @@ def test_processes_that_send_at_once_never_send_the_same(send, broker, enqueue, 
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run, range(4)))
-    assert broker.waiting() == 200
+    assert broker.count_waiting() == 200
 
 
-class TestBrokerAway:
-    def test_items_wait_and_are_sent_once_it_is_back(
+class TestBrokerUnavailable:
+    def test_messages_wait_until_it_is_available(
         self, send, broker, enqueue, due, own_redis, caplog
     ):
         caplog.set_level(logging.INFO)
@@ -199,11 +193,11 @@ class TestBrokerAway:
         assert due() == 2
         own_redis.start()
         send()
-        assert (broker.waiting(), due()) == (2, 0)
-        said = [record.levelname for record in caplog.records if record.name == relay.__name__]
-        assert said == ["WARNING", "INFO"]
+        assert (broker.count_waiting(), due()) == (2, 0)
+        levels = [record.levelname for record in caplog.records if record.name == relay.__name__]
+        assert levels == ["WARNING", "INFO"]
 
-    def test_what_could_not_be_sent_any_more_is_put_back(
+    def test_unsent_messages_are_due_again(
         self, send, sender, broker, enqueue, due, own_redis, monkeypatch
     ):
         sent = broker.send
@@ -217,19 +211,17 @@ class TestBrokerAway:
         assert send() is False
         assert due() == 2
 
-    def test_a_connection_that_broke_is_replaced_at_once(self, send, broker, enqueue, own_redis):
+    def test_lost_connection_is_replaced(self, send, broker, enqueue, own_redis):
         enqueue()
         send()
         own_redis.stop()
         own_redis.start()
         enqueue()
         send()
-        assert broker.waiting() == 1
+        assert broker.count_waiting() == 1
 
     @needs_rabbitmq
-    def test_a_connection_that_rabbitmq_has_ended_is_replaced_at_once(
-        self, settings, enqueue, due, monkeypatch
-    ):
+    def test_connection_closed_by_rabbitmq_is_replaced(self, settings, enqueue, due, monkeypatch):
         monkeypatch.setattr(outbox_celery, "QUEUE", f"test-{uuid4().hex}")
         with application(settings, CELERY_BROKER_URL=RABBITMQ_URL) as app, app.app_context():
             broker = Broker(app.extensions["celery"])
@@ -239,11 +231,11 @@ class TestBrokerAway:
             broker._connection.connection.transport.sock.shutdown(SHUT_RDWR)
             enqueue()
             sender.send_due()
-            assert (broker.waiting(), due()) == (2, 0)
+            assert (broker.count_waiting(), due()) == (2, 0)
             broker._producer.channel.queue_delete(outbox_celery.QUEUE)
             sender.close()
 
-    def test_one_that_does_not_answer_is_soon_given_up(self, send, enqueue, due, own_redis):
+    def test_frozen_broker_times_out(self, send, enqueue, due, own_redis):
         enqueue()
         with own_redis.frozen():
             before = time.monotonic()
@@ -252,57 +244,55 @@ class TestBrokerAway:
         assert due() == 1
 
     @needs_rabbitmq
-    def test_rabbitmq_that_refuses_us_is_away_too(self, settings):
+    def test_rejected_credentials_count_as_unavailable(self, settings):
         url = RABBITMQ_URL.replace("guest:guest", "guest:wrong")
-        with application(settings, CELERY_BROKER_URL=url) as refused:
-            with pytest.raises(BrokerAway) as told:
-                Broker(refused.extensions["celery"]).waiting()
-            assert "wrong" not in str(told.value)
+        with application(settings, CELERY_BROKER_URL=url) as app:
+            with pytest.raises(BrokerUnavailable) as raised:
+                Broker(app.extensions["celery"]).count_waiting()
+            assert "wrong" not in str(raised.value)
 
 
 class TestThread:
     @contextmanager
     def running(self, app):
-        thread = Worker(app)
-        thread.start()
+        thread = OutboxThread(app)
+        thread.ensure_started()
         try:
             yield
         finally:
             thread.stop()
 
-    def test_with_a_broker_it_sends_what_is_enqueued_at_once_and_does_none_of_it(
-        self, carrying, broker, enqueue, stored
-    ):
-        with self.running(carrying):
+    def test_with_broker_thread_only_sends(self, broker_app, broker, enqueue, stored):
+        with self.running(broker_app):
             before = time.monotonic()
             enqueue(2)
-            wait_for(lambda: broker.waiting() == 2, 30)
+            wait_for(lambda: broker.count_waiting() == 2, 30)
             assert time.monotonic() - before < 4
-        assert stored(select(OutboxItem.attempts)) == [(0,), (0,)]
+        assert stored(select(OutboxMessage.attempts)) == [(0,), (0,)]
 
-    def test_without_a_broker_it_does_it_itself(self, app, stored):
+    def test_without_broker_thread_handles_messages(self, app, stored):
         with self.running(app):
             with app.app_context():
-                work.enqueue(KIND, email="nobody@example.com")
+                queue.enqueue(TYPE, email="nobody@example.com")
                 commit()
-            wait_for(lambda: stored(select(OutboxItem.id)) == [], 30)
+            wait_for(lambda: stored(select(OutboxMessage.id)) == [], 30)
 
 
-def test_a_message_of_an_item_that_was_tried_since_is_passed_by(app, enqueue, stored):
+def test_message_attempted_since_it_was_sent_is_skipped(app, enqueue, stored):
     enqueue()
-    [(item_id,)] = stored(select(OutboxItem.id))
+    [(message_id,)] = stored(select(OutboxMessage.id))
     with app.app_context():
-        db.session.execute(update(OutboxItem).values(attempts=1))
+        db.session.execute(update(OutboxMessage).values(attempts=1))
         db.session.commit()
-        assert work.do_sent(item_id, 0) == work.Outcome.passed_by
-        assert work.do_sent(item_id, 1) == work.Outcome.done
-        assert work.do_sent(item_id, 1) == work.Outcome.passed_by
+        assert dispatcher.dispatch_sent(message_id, 0) == dispatcher.Outcome.skipped
+        assert dispatcher.dispatch_sent(message_id, 1) == dispatcher.Outcome.done
+        assert dispatcher.dispatch_sent(message_id, 1) == dispatcher.Outcome.skipped
 
 
-def test_a_message_of_an_item_that_is_at_hand_is_passed_by(app, enqueue, stored):
+def test_leased_message_is_skipped(app, enqueue, stored):
     enqueue()
-    [(item_id,)] = stored(select(OutboxItem.id))
+    [(message_id,)] = stored(select(OutboxMessage.id))
     with app.app_context():
-        assert items.claim_due().attempts == 1
-        assert work.do_sent(item_id, 1) == work.Outcome.passed_by
-    assert stored(select(OutboxItem.attempts)) == [(1,)]
+        assert leases.lease_due().attempts == 1
+        assert dispatcher.dispatch_sent(message_id, 1) == dispatcher.Outcome.skipped
+    assert stored(select(OutboxMessage.attempts)) == [(1,)]

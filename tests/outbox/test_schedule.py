@@ -1,4 +1,4 @@
-"""What is done again and again, without a broker."""
+"""Periodic tasks without a broker."""
 
 import logging
 from datetime import timedelta
@@ -20,27 +20,27 @@ def registered(monkeypatch):
 
 @pytest.fixture
 def moment(monkeypatch):
-    """The time that the process has run for, in seconds."""
-    told = [5.0]
-    monkeypatch.setattr(schedule.time, "monotonic", lambda: told[0])
-    return told
+    """The monotonic time, in seconds, as a mutable list."""
+    now = [5.0]
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+    return now
 
 
 @pytest.fixture
 def seen(registered):
-    """What ran: something every minute, something every hour."""
-    noted = []
+    """Names of the tasks that ran; one runs every minute, one every hour."""
+    ran = []
 
     @periodic(every=timedelta(minutes=1))
     def often():
-        noted.append("often")
+        ran.append("often")
 
     @periodic(every=timedelta(hours=1), purges=True)
     def seldom():
-        noted.append("seldom")
+        ran.append("seldom")
         return 2
 
-    return noted
+    return ran
 
 
 def run_all(timetable):
@@ -48,7 +48,7 @@ def run_all(timetable):
         pass
 
 
-def test_each_is_run_when_the_process_starts_and_then_every_so_often(app, seen, moment):
+def test_tasks_run_at_start_and_then_at_their_interval(app, seen, moment):
     timetable = Timetable()
     with app.app_context():
         run_all(timetable)
@@ -63,9 +63,7 @@ def test_each_is_run_when_the_process_starts_and_then_every_so_often(app, seen, 
         assert seen == ["often", "seldom", "often", "often", "seldom"]
 
 
-def test_one_that_fails_leaves_nothing_behind_and_keeps_no_other_from_running(
-    app, seen, moment, stored, caplog
-):
+def test_failed_task_is_rolled_back_and_others_run(app, seen, moment, stored, caplog):
     @periodic(every=timedelta(minutes=1))
     def fail():
         audit.record(Event.data_exported, user_id=1, actor_id=None)
@@ -80,11 +78,11 @@ def test_one_that_fails_leaves_nothing_behind_and_keeps_no_other_from_running(
     with app.app_context():
         run_all(Timetable())
     assert seen == ["often", "seldom", "later"]
-    assert "fail failed; it is run again later" in caplog.text
+    assert "fail failed; it runs again later" in caplog.text
     assert stored(audit.AuditEvent.__table__.select()) == []
 
 
-def test_each_is_told_by_the_name_of_its_module_and_its_own_with_what_it_did(app, seen, caplog):
+def test_run_is_logged_with_name_and_rows(app, seen, caplog):
     caplog.set_level(logging.INFO)
     [often, seldom] = schedule.registered()
     assert often.startswith("tests.outbox.test_schedule.")
@@ -96,6 +94,6 @@ def test_each_is_told_by_the_name_of_its_module_and_its_own_with_what_it_did(app
     assert record.duration_ms >= 0
 
 
-def test_a_name_that_only_another_release_knows_is_refused(app, registered):
+def test_unknown_name_raises(app, registered):
     with app.app_context(), pytest.raises(LookupError):
         schedule.run("app.gone")

@@ -1,7 +1,7 @@
-"""Every route of the application, and a call of it that whoever may would have accepted.
+"""Every route of the application, with a valid call of each.
 
-Routes are taken from the application and bodies from the examples of its document, so a new route
-is called as it comes; what its example can't say is said in FILLED.
+Routes come from the URL map and bodies from the examples in the OpenAPI document, so a new route is
+covered without a change here. Values that an example cannot contain are in BODY_VALUES.
 """
 
 import re
@@ -16,16 +16,16 @@ from pyotp import TOTP
 from werkzeug.test import TestResponse
 
 from app import clock
-from app.auth import mailed_tokens
-from app.auth.models import MailPurpose, Scope, User
+from app.api.openapi import Document, build
+from app.auth import email_tokens
+from app.auth.models import EmailTokenPurpose, Scope, User
 from app.extensions import db
-from app.http.openapi import Document, build
-from app.outbox import work
+from app.outbox import dispatcher
 from tests.accounts import PASSWORD, Account, Accounts
 from tests.forging import claims_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# What anyone may call without a token; the pages for people are outside of /api.
+# Operations without a token.
 PUBLIC = {
     "GET /",
     "GET /assets/{name}",
@@ -44,8 +44,8 @@ PUBLIC = {
     "POST /api/v1/auth/password/reset",
     "POST /api/v1/auth/register",
 }
-# What answers with a secret that is meant for whoever asks.
-GIVES_SECRETS = {
+# Operations whose response contains a secret for the caller.
+RETURNS_SECRETS = {
     "POST /api/v1/auth/login",
     "POST /api/v1/auth/login/second-factor",
     "POST /api/v1/auth/reauthenticate",
@@ -54,13 +54,13 @@ GIVES_SECRETS = {
     "POST /api/v1/auth/totp",
     "POST /api/v1/auth/totp/confirm",
 }
-UNKNOWN: Mapping[str, str] = {"session_id": "0" * 32}
-UNKNOWN_ROW = str(2**62)
+UNKNOWN_IDS: Mapping[str, str] = {"session_id": "0" * 32}
+UNKNOWN_ROW_ID = str(2**62)
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path, and what the document says of it, if it is in there."""
+    """A method of a path, with its operation in the OpenAPI document if it has one."""
 
     method: str
     path: str
@@ -75,36 +75,36 @@ class Route:
         return tuple(re.findall(r"{(\w+)}", self.path))
 
     @property
-    def is_anyones(self) -> bool:
-        """Tell whether its path names something that is someone's."""
+    def has_owner(self) -> bool:
+        """Whether the path has the id of a resource that belongs to a user."""
         return any(name.endswith("_id") for name in self.ids)
 
     @property
     def schemes(self) -> set[str]:
-        """The kinds of token that it takes."""
+        """The types of token that the route accepts."""
         return {scheme for one in (self.operation or {}).get("security", []) for scheme in one}
 
     @property
     def scope(self) -> str | None:
-        """What a personal token needs to be taken."""
+        """The scope that a personal access token needs."""
         return (self.operation or {}).get("x-required-scope")
 
     @property
     def content(self) -> Document:
-        """What the document says of its body; empty where it takes none."""
+        """The JSON content of the request body; empty if there is no body."""
         body: Document = (self.operation or {}).get("requestBody", {})
         return dict(body.get("content", {}).get("application/json", {}))
 
 
 class World:
-    """Accounts with one of each thing, which is there again before each call."""
+    """Users with one resource of each type; ``restore()`` resets the database to that state."""
 
     def __init__(self, app: Flask, accounts: Accounts) -> None:
         self.app = app
         self.document = build(app)
         self.ada, self.bob, self.dora = map(accounts.make, ("ada", "bob", "dora"))
         self.admin = accounts.make("root", admin=True)
-        self.job_id = self._exported()
+        self.job_id = self._create_export()
         self.tasks = {each.id: each.task() for each in (self.ada, self.bob)}
         self.tokens = {scope: self._personal_token(set(Scope) - {scope}) for scope in Scope}
         self.whole_token = self._personal_token(set(Scope))
@@ -122,21 +122,21 @@ class World:
             db.session.get_one(User, self.dora.id).disabled_at = clock.now()
             db.session.commit()
         self.rows = self.stored()
-        self._run(*map("CREATE TABLE kept_{0} AS SELECT * FROM {0}".format, self.rows))
-        self._connect_anew()
+        self._run(*map("CREATE TABLE copy_{0} AS SELECT * FROM {0}".format, self.rows))
+        self._close_connections()
 
-    def _exported(self) -> int:
-        """Have an export of ada's done."""
+    def _create_export(self) -> int:
+        """Create an export for ada, and run it."""
         job = self.ada.post("/exports", {"format": "json"}).json
         with self.app.app_context():
-            work.drain()
+            dispatcher.drain()
         return int(job["id"])
 
     def _personal_token(self, scopes: set[Scope]) -> str:
-        asked = {"name": "script", "scopes": sorted(scopes)}
-        made = self.ada.post("/auth/tokens", asked)
-        assert made.status_code == 201, made.text
-        return str(made.json["token"])
+        body = {"name": "script", "scopes": sorted(scopes)}
+        response = self.ada.post("/auth/tokens", body)
+        assert response.status_code == 201, response.text
+        return str(response.json["token"])
 
     def stored(self) -> dict[str, list[dict[str, Any]]]:
         """Return every row of every table."""
@@ -152,98 +152,98 @@ class World:
             }
 
     def restore(self) -> None:
-        """Have every row as it was when the world was made, and no other."""
-        emptied = map("DELETE FROM {0}".format, reversed(self.rows))
-        filled = map("INSERT INTO {0} SELECT * FROM kept_{0}".format, self.rows)
-        self._run(*emptied, *filled)
+        """Restore every table to its initial rows."""
+        delete = map("DELETE FROM {0}".format, reversed(self.rows))
+        insert = map("INSERT INTO {0} SELECT * FROM copy_{0}".format, self.rows)
+        self._run(*delete, *insert)
 
     def end(self) -> None:
-        """Keep nothing more."""
-        self._run(*map("DROP TABLE kept_{0}".format, self.rows))
-        self._connect_anew()
+        """Drop the copies."""
+        self._run(*map("DROP TABLE copy_{0}".format, self.rows))
+        self._close_connections()
 
-    def _connect_anew(self) -> None:
-        """Keep no connection that has read which tables there are, for it may go by that."""
+    def _close_connections(self) -> None:
+        """Close pooled connections, which may have cached the list of tables."""
         with self.app.app_context():
             db.engine.dispose()
 
     def _run(self, *statements: str) -> None:
         with self.app.app_context(), db.engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # which takes them all at once
+            if connection.dialect.name == "postgresql":  # one round trip
                 statements = ("; ".join(statements),)
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
     def routes(self) -> list[Route]:
-        """Return every route, by its path."""
-        found = []
+        """Return every route, sorted by path."""
+        routes = []
         for rule in self.app.url_map.iter_rules():
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-                told = self.document["paths"].get(path, {}).get(method.lower())
-                found.append(Route(method, path, told))
-        return sorted(found, key=lambda route: (route.path, METHODS.index(route.method)))
+                operation = self.document["paths"].get(path, {}).get(method.lower())
+                routes.append(Route(method, path, operation))
+        return sorted(routes, key=lambda route: (route.path, METHODS.index(route.method)))
 
-    def address(self, route: Route, ids: Mapping[str, Any] | None = None) -> str:
-        """Return the path of a route with ids filled in: those of ada's things, or others."""
-        told = self.ids | (ids or {})
+    def path(self, route: Route, ids: Mapping[str, Any] | None = None) -> str:
+        """Return the path of a route with ids, by default those of ada's resources."""
+        values = self.ids | (ids or {})
         for name in route.ids:
-            if name not in told:
-                pytest.fail(f"{route.name}: say in World.ids what {name} may be.")
-        return route.path.format(**told)
+            if name not in values:
+                pytest.fail(f"{route.name}: add a value for {name} to World.ids.")
+        return route.path.format(**values)
 
     def body(self, route: Route, account: Account) -> dict[str, Any] | None:
-        """Return a body that ``account`` may send, after what must be there for it was made."""
+        """Return a valid body for ``account``, after the state that it needs was created."""
         operation = route.operation or {}
-        filled = FILLED.get(operation.get("operationId", ""), lambda *_: {})(self, account)
+        values = BODY_VALUES.get(operation.get("operationId", ""), lambda *_: {})(self, account)
         if not route.content:
             return None
         if "example" not in route.content:
-            pytest.fail(f"{route.name}: its body has no example in the document.")
-        return deepcopy(route.content["example"]) | filled
+            pytest.fail(f"{route.name}: the document has no example of its body.")
+        return deepcopy(route.content["example"]) | values
 
     def call(
-        self, route: Route, account: Account, *, token: str | None = None, **sent: Any
+        self, route: Route, account: Account, *, token: str | None = None, **kwargs: Any
     ) -> TestResponse:
-        """Call a route with a token, else with none, and a body that ``account`` may send."""
-        if "json" not in sent and "data" not in sent:
-            sent["json"] = self.body(route, account)
-        headers = dict(sent.pop("headers", {}))
+        """Call a route, with a token if there is one, and by default with a valid body."""
+        if "json" not in kwargs and "data" not in kwargs:
+            kwargs["json"] = self.body(route, account)
+        headers = dict(kwargs.pop("headers", {}))
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        path = self.address(route, sent.pop("ids", None))
-        return self.app.test_client().open(path, method=route.method, headers=headers, **sent)
+        path = self.path(route, kwargs.pop("ids", None))
+        return self.app.test_client().open(path, method=route.method, headers=headers, **kwargs)
 
     def session_token(self, route: Route, account: Account) -> str:
-        """Return the token of an account's session that a route takes."""
-        refreshes = "refreshToken" in route.schemes and "accessToken" not in route.schemes
-        return account.refresh_token if refreshes else account.access_token
+        """Return the session token that a route accepts: usually the access token."""
+        needs_refresh_token = route.schemes == {"refreshToken"}
+        return account.refresh_token if needs_refresh_token else account.access_token
 
     def token_without_scope(self, route: Route) -> str:
-        """Return a personal token of ada's that has every scope but the one of a route."""
+        """Return a personal access token of ada that has every scope except that of the route."""
         return self.tokens[Scope(route.scope)] if route.scope else self.whole_token
 
 
-def _mailed(purpose: MailPurpose) -> Callable[[World, Account], dict[str, Any]]:
-    """Return what has a token of ada's mailed, which anyone may present."""
+def _email_token(purpose: EmailTokenPurpose) -> Callable[[World, Account], dict[str, Any]]:
+    """Return a function that creates an email token of ada."""
 
-    def fill(world: World, _: Account) -> dict[str, Any]:
+    def create(world: World, _: Account) -> dict[str, Any]:
         with world.app.app_context():
             user = db.session.get_one(User, world.ada.id)
-            issued = mailed_tokens.issue(mailed_tokens.prepare(user, purpose, user.email))
+            issued = email_tokens.generate(email_tokens.reserve(user, purpose, user.email))
             db.session.commit()
         assert issued
         return {"token": issued.token}
 
-    return fill
+    return create
 
 
-def _enrolled(_: World, account: Account) -> dict[str, Any]:
+def _enroll(_: World, account: Account) -> dict[str, Any]:
     secret = account.post("/auth/totp").json["secret"]
     return {"code": TOTP(secret).now()}
 
 
-def _challenged(world: World, _: Account) -> dict[str, Any]:
+def _challenge(world: World, _: Account) -> dict[str, Any]:
     _, recovery_codes = world.ada.enable_second_factor()
     credentials = {"username": "ada", "password": PASSWORD}
     client = world.app.test_client()
@@ -251,31 +251,31 @@ def _challenged(world: World, _: Account) -> dict[str, Any]:
     return {"challenge": challenge, "code": recovery_codes[0]}
 
 
-def _task_changed(world: World, _: Account) -> dict[str, Any]:
+def _batch(world: World, _: Account) -> dict[str, Any]:
     task = world.tasks[world.ada.id]
     change = {"op": "update", "id": task["id"], "body": {"status": "completed"}}
     return {"atomic": True, "operations": [change]}
 
 
-# What an operation must be sent, or find, beyond its example in the document.
-FILLED: Mapping[str, Callable[[World, Account], dict[str, Any]]] = {
+# Values of the body beyond the example; the functions also create the state that the call needs.
+BODY_VALUES: Mapping[str, Callable[[World, Account], dict[str, Any]]] = {
     "register": lambda *_: {"username": "newcomer", "email": "newcomer@example.com"},
     "createPersonalToken": lambda *_: {"expires_at": None},
-    "resetPassword": _mailed(MailPurpose.reset_password),
-    "verifyEmail": _mailed(MailPurpose.verify_email),
-    "confirmSecondFactor": _enrolled,
-    "readSecondFactor": _enrolled,
-    "removeSecondFactor": _enrolled,
-    "completeLogin": _challenged,
-    "changeTasks": _task_changed,
+    "resetPassword": _email_token(EmailTokenPurpose.reset_password),
+    "verifyEmail": _email_token(EmailTokenPurpose.verify_email),
+    "confirmSecondFactor": _enroll,
+    "readSecondFactor": _enroll,
+    "removeSecondFactor": _enroll,
+    "completeLogin": _challenge,
+    "runTaskBatch": _batch,
 }
 
 
 def unknown_ids(route: Route) -> dict[str, str]:
-    """Return ids for a route of what never was."""
-    return {name: UNKNOWN.get(name, UNKNOWN_ROW) for name in route.ids}
+    """Return ids of resources that never existed."""
+    return {name: UNKNOWN_IDS.get(name, UNKNOWN_ROW_ID) for name in route.ids}
 
 
 def impossible_ids(route: Route) -> dict[str, str]:
-    """Return what stands for no id: zero, which no row has and which is no token's."""
+    """Return ids that no resource can have."""
     return dict.fromkeys(route.ids, "0")

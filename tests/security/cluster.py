@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, which may be stopped, frozen and brought back."""
+"""A PostgreSQL server for tests that stop, freeze and restart it."""
 
 import os
 import shutil
@@ -19,22 +19,22 @@ OWNER = "postgres"
 
 
 def binaries() -> Path | None:
-    """Return the folder of the newest PostgreSQL that is installed, if any is."""
+    """Return the directory of the newest installed PostgreSQL, if there is one."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 
 
 class Cluster:
-    """Its processes are ours alone, so they may be stopped by their ids."""
+    """A server with its own data directory."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder = programs, folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.port: int = unused.getsockname()[1]
         self.url = f"postgresql://{OWNER}@127.0.0.1:{self.port}/{OWNER}"
-        # PostgreSQL refuses to be run by root.
+        # PostgreSQL refuses to run as root.
         self.user = OWNER if os.geteuid() == 0 else None
         if self.user:
             shutil.chown(folder, OWNER)
@@ -43,7 +43,7 @@ class Cluster:
                        stdout=subprocess.DEVNULL)  # fmt: skip
 
     def start(self) -> None:
-        """Start and wait until it takes connections."""
+        """Start, and wait until it accepts connections."""
         options = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -51,9 +51,9 @@ class Cluster:
             "fsync": "off",
             "logging_collector": "off",
         }
-        told = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         self.process = subprocess.Popen(
-            [self.programs / "postgres", "-D", self.folder / "data", *told],
+            [self.programs / "postgres", "-D", self.folder / "data", *arguments],
             user=self.user,
             cwd=self.folder,
             stderr=subprocess.DEVNULL,
@@ -70,13 +70,13 @@ class Cluster:
                 return
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """Shut it down at once, or by SIGINT in good order; it may be brought back."""
+        """Stop at once, or with SIGINT after closing connections."""
         self.process.send_signal(how)
         self.process.wait(timeout=60)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Have every process of it hold still: connections are taken, and nothing is answered."""
+        """Suspend every process: connections are accepted, but nothing responds."""
         processes = [self.process.pid, *children(self.process.pid)]
         for process in processes:
             os.kill(process, signal.SIGSTOP)
@@ -89,15 +89,15 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """Run a server in a folder that is gone afterwards."""
+    """Run a server in a temporary directory."""
     programs = binaries()
-    assert programs, "PostgreSQL's programs are not installed."
+    assert programs, "PostgreSQL is not installed."
     folder = Path(tempfile.mkdtemp(prefix="task-api-cluster-"))
-    made = Cluster(programs, folder)
-    made.start()
+    server = Cluster(programs, folder)
+    server.start()
     try:
-        yield made
+        yield server
     finally:
-        if made.process.poll() is None:
-            made.stop()
+        if server.process.poll() is None:
+            server.stop()
         shutil.rmtree(folder)

@@ -7,7 +7,7 @@ from tests.security.calls import World
 
 @pytest.fixture
 def world(app, accounts) -> Iterator[World]:
-    """Accounts with one of each thing, and every route to call about them."""
-    made = World(app, accounts)
-    yield made
-    made.end()
+    """Users with one resource of each type, and every route."""
+    world = World(app, accounts)
+    yield world
+    world.end()

@@ -1,5 +1,5 @@
-"""Bodies that break each production of RFC 8259's grammar, and strings that trip programs up."""
-# ruff: noqa: E501, Q003, RUF001  # lists; letters that look like others are what is meant
+"""Valid and invalid JSON for each production of RFC 8259, and strings that cause errors in programs."""
+# ruff: noqa: E501, Q003, RUF001  # long lists; ambiguous characters are intended
 
 VALUES = [
     # Numbers.
@@ -17,12 +17,12 @@ VALUES = [
     *("[]", "[ ]", "[1]", "[1,2]", "[ 1 , 2 ]", "[[]]", "[[[[[]]]]]", "[null,true,{}]", "[\n]"),
     *("{}", "{ }", '{"a":1}', '{ "a" : 1 }', '{"":0}', '{"a":{"a":{}}}', r'{"\u0061":1}'),
     *('{"a":1,"b":2,"A":3}', '{"a":[],"b":{}}', '{"é":1,"e\u0301":2}', '{"__proto__":1}'),
-    # White space: the four kinds, before and behind.
+    # The four white space characters, before and after.
     *(" 1", "1 ", "\t1", "1\t", "\n1", "1\n", "\r1", "1\r", " \t\r\n1 \t\r\n"),
 ]
 
-NO_VALUES = [
-    # No value at all.
+INVALID_VALUES = [
+    # No value.
     *("", " ", "\n", ",", ":", "/", "\\", "#", "a", "é", "\U0001f600"),
     # Numbers.
     *("+1", "+0", "-", "+", "--1", "-+1", "- 1", "01", "-01", "00", "-00", "1.", "-1.", ".5"),
@@ -90,17 +90,17 @@ NO_VALUES = [
     ),
     *('{"a":1/*b*/}', '{"a":1}//b', '{"a":1}#b', "/*a*/{}", "{/**/}", '{"a"/**/:1}', "<!-- -->1"),
     *("{**{}}", '{"a":...}', '{"a":$b}', '{"a":[}', '{"a":{]', '{"a":"b}', '{"a:1}', '{"\n":1}'),
-    # White space that is none here, and marks before and behind.
+    # Characters that are not white space in JSON, and byte order marks.
     *("\u00a01", "1\u00a0", "\x0c1", "\x0b1", "\u20281", "\u30001", "\ufeff1", "1\ufeff", "\x001"),
     *("1\x00", "1\x1a", "\x041", "\u00851", "\u200b1", "\u20601", ")]}',\n1", "while(1);1", "1;"),
-    # More than one.
+    # More than one value.
     *("1 2", "{}{}", "[][]", "null null", '"a""b"', "{} []", "1\n2", "\x1e1\n", "1\r\n1"),
-    # Deeper than anybody means.
+    # Deep nesting.
     *("[" * 33 + "]" * 33, '{"a":' * 33 + "1" + "}" * 33, "[" * 100_000, '{"a":' * 5000),
     *("]" * 1000, "[{" * 20_000, '[{"a":' * 20 + "1" + "}]" * 20, "[" * 40 + '"' + "]" * 40),
 ]
 
-NO_TEXT = [
+INVALID_UTF8 = [
     *(
         b'"\xff"',
         b'"\xfe"',
@@ -130,7 +130,7 @@ NO_TEXT = [
     ),
 ]
 
-# Whole bodies, since what they are depends on their first bytes.
+# Complete bodies, because decoders detect an encoding by the first bytes.
 OTHER_ENCODINGS = [
     '{"title": "x"}'.encode(name)
     for name in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-7")
@@ -139,22 +139,22 @@ OTHER_ENCODINGS = [
 
 
 def within(value: bytes) -> bytes:
-    """Return a body that has a value as one of its members."""
+    """Return a body with the value as a member."""
     return b'{"title": ' + value + b"}"
 
 
-# What is in two braces may end them itself; alone it stays what it is.
+# Only valid values are also valid inside an object.
 VALID = [body for value in VALUES for body in (value.encode(), within(value.encode()))]
 INVALID = [
-    *(value.encode() for value in NO_VALUES),
-    *(within(value.encode()) for value in NO_VALUES),
-    *NO_TEXT,
-    *map(within, NO_TEXT),
+    *(value.encode() for value in INVALID_VALUES),
+    *(within(value.encode()) for value in INVALID_VALUES),
+    *INVALID_UTF8,
+    *map(within, INVALID_UTF8),
     *OTHER_ENCODINGS,
 ]
 
 STRINGS = [
-    # Words that mean something to some program.
+    # Reserved words of programs.
     *("undefined", "undef", "null", "NULL", "(null)", "nil", "NIL", "None", "true", "false", "True"),
     *("hasOwnProperty", "__proto__", "constructor", "then", "toString", "NaN", "-NaN", "Infinity"),
     *("__class__", "__dict__", "self", "id", "_schema", "CON", "PRN", "AUX", "NUL", "COM1", "LPT1"),
@@ -162,14 +162,14 @@ STRINGS = [
     *("1e1000", "-1E2", "0x0", "0xffffffff", "0b1", "0o7", "1_000", "1,000", "1 000", "1'000", "1/0"),
     *("0/0", "-2147483648/-1", "2147483648", "9223372036854775808", "1e-400", "1..0", "--1", "+1"),
     *("२०३०", "١٢٣", "１２３", "½", "²", "Ⅻ", "⑩", "௧", "𝟙", "零", "9" * 500),
-    # White space at the ends, and nothing else.
+    # White space only, and at the ends.
     *(" ", "  ", " a", "a ", " a ", "\t", "\n", "\r", "\r\n", "a\r\nb", "\va", "\fa"),
     # Quotes, backslashes, patterns.
     *("'", "''", '"', '""', "`", "\\", "\\\\", "\\'", '\\"', "\\n", "\\0", "\\u0000", "\\x00", "\\ud800"),
     *("%", "%%", "_", "__", "*", "?", ".*", "^$", "[a-z]", "(?:a)*", "(a+)+$", "{0}", "{{7*7}}", "${7*7}"),
     *("%s", "%d", "%n%n%n%n", "%(a)s", "%00", "%0d%0a", "&amp;", "&#0;", "&lt;", "<", ">", "&", ";", "|"),
     *("#{7*7}", "<%= 7*7 %>", "{% raw %}", "$HOME", "$(id)", "`id`", "~root", "!!", "!1", ":q", "$1"),
-    # What would be run, if anything ran it.
+    # Injections.
     *("' OR 1=1 -- ", "'; DROP TABLE tasks; --", "1; SELECT pg_sleep(9)", "' UNION SELECT 1 --", "') --"),
     *("\\'; DROP TABLE tasks; --", "x' AND '1'='1", "admin'--", "/**/", "0; VACUUM", "SLEEP(9)#", "\x1a'"),
     *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "<svg/onload=1>"),
@@ -183,26 +183,26 @@ STRINGS = [
     *("\x1b]0;title\x07", "\x1b[2J", "\r\x1b[K", "%0aERROR", "\x9b31m"),
     # Every control character but NUL.
     *(f"a{chr(code)}b" for code in (*range(1, 0x20), *range(0x7F, 0xA0))),
-    # White space of Unicode, and what is not seen.
+    # Unicode white space and invisible characters.
     *(f"a{chr(code)}b" for code in (0xA0, 0x1680, *range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F)),
     *(f"a{chr(code)}b" for code in (0x205F, *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0x3000)),
     *(f"a{chr(code)}b" for code in (0xAD, 0x34F, 0x61C, 0x115F, 0x17B4, 0x180E, 0x3164, 0xFFA0, 0xFEFF)),
     *(f"a{chr(code)}b" for code in (*range(0x202A, 0x202F), *range(0xFFF9, 0xFFFE), 0xE0001, 0xE0061)),
-    # What is no character, the last of each plane, and private ones.
+    # Noncharacters and private use characters.
     *(chr(code) for code in (0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x1FFFF, 0x10FFFE, 0x10FFFF)),
     *(chr(code) for code in (0xE000, 0xF8FF, 0xF0000, 0x100000, 0xD7FF, 0x10000, 0xFFFD)),
-    # Letters that change length or shape in another case or form.
+    # Characters that change length by case mapping or normalization.
     *("ß", "ẞ", "straße", "STRASSE", "ŉ", "ǰ", "ΐ", "ΰ", "և", "ẖ", "ﬀ", "ﬃ", "ﬆ", "ﬓ", "İ", "ı", "ſ"),
     *("\u212a", "\u212b", "\u2126", "ς", "Σ", "ÅÄÖ", "\u00c5", "é", "e\u0301", "\u1ed9", "o\u0323\u0302", "\uac01", "\u1100\u1161\u11a8", "ﷺ"),
     *("Ǆ", "ǅ", "ǆ", "Ⱥ", "ⱥ", "Ꭰ", "ꭰ", "ა", "Ა", "𐐀", "𐐨", "𝐀", "Ａ", "ａ", "Ⓐ", "ª", "ﬁ", "Ĳ", "ŀ"),
-    # Scripts, directions, and marks without end.
+    # Scripts, text directions and combining marks.
     *("العربية", "עברית", "a עברית b", "ภาษาไทย", "हिन्दी", "বাংলা", "தமிழ்", "한국어", "日本語", "中文", "𠜎𠜱"),
     *("Ελληνικά", "Русский", "Українська", "ქართული", "Հայերեն", "አማርኛ", "ᏣᎳᎩ", "ᠮᠣᠩᠭᠣᠯ", "བོད", "𒀀𒀁", "𓀀"),
     *("ด้้้้้็็็็็้้", "Z̸̧̛a̵͘l̶̈g̷͝o̴̕", "a" + "\u0301" * 500, "\u0301a", "\u200fa\u200e", "\u202eabc\u202c", "เ"),
-    # Pictures, of one code point and of many.
+    # Emoji of one and of several code points.
     *("😀", "❤️", "❤", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇨🇭", "🇨", "1️⃣", "👩🏽‍🚀", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "☃", "¯\\_(ツ)_/¯", "ಠ_ಠ"),
     *("🙂" * 500, "﷽", "𒐫", "꧅"),
-    # Long ones.
+    # Long strings.
     *("a" * 20_000, "字" * 20_000, "\U0001f600" * 20_000, "'" * 20_000, "\\" * 20_000, "%" * 20_000),
     *("a " * 10_000, "\n" * 20_000, "\u0301" * 20_000, "[" * 20_000, "<" * 20_000, '"' * 20_000),
     "",

@@ -1,4 +1,4 @@
-"""What may be sent to the service, read from its document, so that no route is left out."""
+"""The operations of the OpenAPI document with their fields and parameters, for input tests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.http.openapi import Document, build
+from app.api.openapi import Document, build
 from tests.accounts import Account
 
 JSON = "application/json"
@@ -15,49 +15,49 @@ FORM = "multipart/form-data"
 
 @dataclass(frozen=True)
 class Operation:
-    """One call: where it goes, and what it takes."""
+    """An operation with a valid path, and what it accepts."""
 
     account: Account
     name: str
     method: str
     path: str
     public: bool
-    refreshes: bool
+    uses_refresh_token: bool
     body: dict[str, Any] | None
     fields: dict[str, Document]
     query: dict[str, Document]
 
-    def call(self, **sent: Any) -> TestResponse:
-        """Make the call with a token that may; ``path`` is another than its own."""
-        account, headers = self.account, dict(sent.pop("headers", {}))
+    def call(self, **kwargs: Any) -> TestResponse:
+        """Call the operation with a sufficient token; ``path`` replaces its own path."""
+        account, headers = self.account, dict(kwargs.pop("headers", {}))
         if not self.public:
-            token = account.refresh_token if self.refreshes else account.access_token
+            token = account.refresh_token if self.uses_refresh_token else account.access_token
             headers["Authorization"] = f"Bearer {token}"
-        path = sent.pop("path", self.path)
-        return account.client.open(path, method=self.method, headers=headers, **sent)
+        path = kwargs.pop("path", self.path)
+        return account.client.open(path, method=self.method, headers=headers, **kwargs)
 
     def send(self, raw: bytes | str, content_type: str | None = JSON) -> TestResponse:
-        """Make the call with these bytes as its body."""
+        """Call the operation with a raw body."""
         return self.call(data=raw, content_type=content_type)
 
     @property
     def row_id(self) -> str | None:
-        """The number of the row that its path names, if it names one."""
+        """The row id in the path, if there is one."""
         return next(filter(str.isdecimal, self.path.split("/")), None)
 
     def path_with(self, other: int | str) -> str:
-        """Return the path with something else in that number's place."""
+        """Return the path with another value in place of the row id."""
         return self.path.replace(f"/{self.row_id}", f"/{other}")
 
 
-def kinds(schema: Document) -> set[str]:
-    """Return the types that a schema takes."""
-    told = schema.get("type", [])
-    return {told} if isinstance(told, str) else set(told)
+def types(schema: Document) -> set[str]:
+    """Return the types that a schema accepts."""
+    value = schema.get("type", [])
+    return {value} if isinstance(value, str) else set(value)
 
 
 def operations(account: Account) -> Iterator[Operation]:
-    """Yield every operation of the document; ids in paths are of rows that are there."""
+    """Yield every operation of the document, with the ids of existing rows in its path."""
     document = build(account.client.application)
     ids = {
         "task_id": account.task()["id"],
@@ -69,27 +69,27 @@ def operations(account: Account) -> Iterator[Operation]:
         ],
     }
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
+        for method, operation in methods.items():
             if method == "parameters":
                 continue
-            taken = told.get("requestBody", {}).get("content", {})
-            # A file is judged when it is imported: tests/jobs has what becomes of it.
-            content = {} if FORM in taken else taken.get(JSON, {})
+            contents = operation.get("requestBody", {}).get("content", {})
+            # tests/jobs covers uploaded files.
+            content = {} if FORM in contents else contents.get(JSON, {})
             reference = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
             schema = document["components"]["schemas"].get(reference, {})
-            schemes = [name for one in told["security"] for name in one]
+            schemes = [name for one in operation["security"] for name in one]
             yield Operation(
                 account=account,
-                name=told["operationId"],
+                name=operation["operationId"],
                 method=method.upper(),
                 path=path.format(**ids),
                 public=not schemes,
-                refreshes=schemes == ["refreshToken"],
+                uses_refresh_token=schemes == ["refreshToken"],
                 body=content.get("example"),
                 fields=schema.get("properties", {}),
                 query={
                     one["name"]: one["schema"]
-                    for one in told["parameters"]
+                    for one in operation["parameters"]
                     if one.get("in") == "query"
                 },
             )

@@ -1,4 +1,4 @@
-"""Who gets what from every route: docs/access.md, held to what the server answers.
+"""docs/access.md: the status that each type of caller gets from each route.
 
 ``UPDATE_DOCS=1 pytest tests/security/test_access.py`` writes it.
 """
@@ -15,20 +15,20 @@ ACCESS = ROOT / "docs" / "access.md"
 HEAD = """\
 # Who may call what
 
-Each row is a route, each cell the status of a call of it whose body is good, on data of the owner's
-that was made for that call; the columns differ in the token alone:
+Each row is a route. Each cell is the status of a call with a valid body, on data of the owner that
+was created for that call. The columns differ only in the token:
 
 - *none*: no token;
-- *owner*: a session of the user whose data the path or the body names, just logged in;
+- *owner*: a new session of the user who owns the data in the path or the body;
 - *other*: a session of another user;
-- *disabled*: a session of an account that was disabled since;
-- *scope*: a personal access token of the owner's that has every scope but the route's, or where
-  only a session will do, every scope;
+- *disabled*: a session of a user who was disabled afterwards;
+- *scope*: a personal access token of the owner with every scope except that of the route, or with
+  every scope if the route needs a session;
 - *admin*: a session of an administrator.
 
-Where a route names nothing of anyone's, it is about the caller's own: another user has the same
-status with another answer. `HEAD` answers as `GET` does, and `OPTIONS` tells everyone the methods.
-The tests make this table of what the server answers, and fail where it differs.
+A route without the id of a resource concerns the caller's own data: other users get the same status
+with their own data. `HEAD` has the status of `GET`; `OPTIONS` lists the methods for everyone. The
+tests generate this table from the responses of the server, and fail if it differs.
 
 """
 COLUMNS = ("none", "owner", "other", "disabled", "scope", "admin")
@@ -36,7 +36,7 @@ ROW = re.compile(r"\| `(\w+ \S+)` " + r"\| (\d{3}) " * len(COLUMNS) + r"\|")
 
 
 def statuses(world, route):
-    """What each caller gets, in the order of COLUMNS."""
+    """Return the status for each caller, in the order of COLUMNS."""
     callers = {
         "none": (world.ada, None),
         "owner": (world.ada, world.session_token(route, world.ada)),
@@ -45,18 +45,20 @@ def statuses(world, route):
         "scope": (world.ada, world.token_without_scope(route)),
         "admin": (world.admin, world.session_token(route, world.admin)),
     }
-    answered = {}
+    responses = {}
     for column in COLUMNS:
         account, token = callers[column]
         world.restore()
-        answered[column] = world.call(route, account, token=token)
-    if all(answer.status_code >= 400 for answer in answered.values()):
-        told = {column: answer.text for column, answer in answered.items()}
-        pytest.fail(f"{route.name}: nobody gets through; say in calls.FILLED what it needs. {told}")
-    return [answer.status_code for answer in answered.values()]
+        responses[column] = world.call(route, account, token=token)
+    if all(response.status_code >= 400 for response in responses.values()):
+        texts = {column: response.text for column, response in responses.items()}
+        pytest.fail(
+            f"{route.name}: no caller succeeds; add what it needs to calls.BODY_VALUES. {texts}"
+        )
+    return [response.status_code for response in responses.values()]
 
 
-def test_every_route_answers_each_caller_as_the_committed_table_says(world):
+def test_access_table_is_up_to_date(world):
     lines = [
         f"| Route | {' | '.join(f'*{column}*' for column in COLUMNS)} |",
         f"|---{'|---' * len(COLUMNS)}|",
@@ -64,29 +66,29 @@ def test_every_route_answers_each_caller_as_the_committed_table_says(world):
     for route in world.routes():
         cells = map(str, statuses(world, route))
         lines.append(f"| `{route.name}` | {' | '.join(cells)} |")
-    made = HEAD + "\n".join(lines) + "\n"
+    document = HEAD + "\n".join(lines) + "\n"
     if os.environ.get("UPDATE_DOCS"):
-        ACCESS.write_text(made)
-    assert made == ACCESS.read_text()
+        ACCESS.write_text(document)
+    assert document == ACCESS.read_text()
 
 
 def rows():
-    """The committed table: for each route, the status of each column."""
+    """Yield each route of the committed table with the status of each column."""
     for name, *cells in ROW.findall(ACCESS.read_text()):
         yield name, dict(zip(COLUMNS, map(int, cells), strict=True))
 
 
-def test_in_the_table_nothing_is_open_that_is_not_meant_to_be():
+def test_access_table_has_no_unexpected_access():
     table = dict(rows())
-    assert {name for name, told in table.items() if told["none"] < 400} == PUBLIC
+    assert {name for name, statuses_of in table.items() if statuses_of["none"] < 400} == PUBLIC
     assert all(len(set(table[name].values())) == 1 for name in PUBLIC)
-    for name, told in table.items():
+    for name, statuses_of in table.items():
         if name not in PUBLIC:
-            assert told["none"] == 401, name
-            assert told["disabled"] == 403, name
-            assert told["scope"] in {401, 403}, name
+            assert statuses_of["none"] == 401, name
+            assert statuses_of["disabled"] == 403, name
+            assert statuses_of["scope"] in {401, 403}, name
         if re.search(r"{\w+_id}", name):
-            assert told["other"] in {403, 404}, name
+            assert statuses_of["other"] in {403, 404}, name
         if name.partition(" ")[2].startswith("/api/v1/users"):
-            assert told["other"] == 403, name
-            assert told["owner"] == (200 if name == "GET /api/v1/users/{user_id}" else 403)
+            assert statuses_of["other"] == 403, name
+            assert statuses_of["owner"] == (200 if name == "GET /api/v1/users/{user_id}" else 403)

@@ -10,9 +10,10 @@ from sqlalchemy import create_engine, func, select
 from sqlalchemy.engine import make_url
 
 from app import clock
-from app.auth import passwords, services
+from app.auth import passwords
 from app.auth.models import Session, User
-from app.auth.passwords import LEAST
+from app.auth.passwords import MIN_LENGTH
+from app.auth.services import registration
 from app.errors import ValidationFailed
 from app.extensions import db
 from benchmarks.server import Client, started
@@ -28,44 +29,43 @@ WRONG = "not the password"
 ACCOUNTS = select(User.username, User.email, User.password_hash)
 
 
-def told(answer):
-    """What an answer tells, to the last byte; the request's id is the same for all."""
-    return answer.status_code, dict(answer.headers), answer.data
+def visible(response):
+    """Return everything that a client sees; the requests have the same request id."""
+    return response.status_code, dict(response.headers), response.data
 
 
 def medians(first, second, *, pairs):
-    """Return the median seconds of processor time that each of two calls takes here.
+    """Return the median CPU seconds of each of two calls, measured in pairs in random order.
 
-    The calls come in pairs, in an order that chance decides. It is the time of this thread, since
-    the time on the clock is also that of whatever else the machine does; what a database server
-    does is told by the statements, which are compared apart from this.
+    This is the time of this thread: other processes do not affect it. The statements that the
+    database runs are compared separately.
     """
     calls = (first, second)
-    taken = ([], [])
+    seconds = ([], [])
     for number in range(-5, pairs):  # the first few warm up
         for which in random.sample([0, 1], 2):
-            begun = time.thread_time()
+            started_at = time.thread_time()
             calls[which](number)
             if number >= 0:
-                taken[which].append(time.thread_time() - begun)
-    return median(taken[0]), median(taken[1])
+                seconds[which].append(time.thread_time() - started_at)
+    return median(seconds[0]), median(seconds[1])
 
 
-def test_a1_a_password_of_seven_characters_is_refused(client, stored):
-    answer = client.post(REGISTER, json=ADA | {"password": "seven77"})
-    assert pointers(answer) == {"/password"}
-    assert answer.json["errors"][0]["detail"] == "Shorter than 8 characters."
+def test_a1_password_of_seven_characters_is_rejected(client, stored):
+    response = client.post(REGISTER, json=ADA | {"password": "seven77"})
+    assert pointers(response) == {"/password"}
+    assert response.json["errors"][0]["detail"] == "Shorter than 8 characters."
     assert stored(select(User.id)) == []
 
 
 @pytest.mark.parametrize("length", [64, 128])
-def test_a1_no_character_of_a_long_password_is_cut_off(accounts, client, length):
+def test_a1_long_passwords_are_not_truncated(accounts, client, length):
     password = ("a long password " * 8)[:length]
     accounts.make("ada", password=password)
-    for place in (7, 63, length - 1):
-        wrong = password[:place] + "X" + password[place + 1 :]
-        answer = client.post(LOGIN, json={"username": "ada", "password": wrong})
-        assert_problem(answer, 401, "invalid_credentials")
+    for index in (7, 63, length - 1):
+        wrong = password[:index] + "X" + password[index + 1 :]
+        response = client.post(LOGIN, json={"username": "ada", "password": wrong})
+        assert_problem(response, 401, "invalid_credentials")
     assert client.post(LOGIN, json={"username": "ada", "password": password}).status_code == 200
 
 
@@ -73,47 +73,47 @@ def test_a1_no_character_of_a_long_password_is_cut_off(accounts, client, length)
     "password",
     ["eight ch", "x" * 64, "ë" * 128, "all lower case with spaces", "пароль из слов", "🦄" * 8],
 )
-def test_a2_any_unicode_of_eight_characters_and_more_is_a_password(client, password):
+def test_a2_any_unicode_password_is_accepted(client, password):
     account = {"username": "ada", "email": "ada@example.com", "password": password}
     assert client.post(REGISTER, json=account).status_code == 201
     login = client.post(LOGIN, json={"username": "ada", "password": password})
     assert login.json["user"]["username"] == "ada"
 
 
-def test_a3_each_of_the_most_common_passwords_is_refused_with_the_reason(app, client, stored):
-    common = sorted(passwords._common())
+def test_a3_common_passwords_are_rejected_with_the_reason(app, client, stored):
+    common = sorted(passwords._common_passwords())
     assert len(common) >= 3000
     assert {"password", "12345678", "qwertyuiop", "iloveyou", "trustno1"} <= set(common)
-    fault = {"pointer": "/password", "detail": "Among the most common passwords."}
+    error = {"pointer": "/password", "detail": "Among the most common passwords."}
     with app.app_context():
         for password in common:
-            with pytest.raises(ValidationFailed) as refused:
-                services.register(**ADA | {"password": password})
-            assert refused.value.faults == [fault], password
+            with pytest.raises(ValidationFailed) as rejected:
+                registration.register(**ADA | {"password": password})
+            assert rejected.value.errors == [error], password
     for password in [*random.sample(common, 100), "PassWord", "IloveYou"]:
-        answer = client.post(REGISTER, json=ADA | {"password": password})
-        assert answer.status_code == 422, password
-        assert answer.json["errors"] == [fault], password
+        response = client.post(REGISTER, json=ADA | {"password": password})
+        assert response.status_code == 422, password
+        assert response.json["errors"] == [error], password
     assert stored(select(User.id)) == []
 
 
 @pytest.mark.parametrize("password", ["123456", "qwerty", "111111", "dragon", "abc123", "letmein"])
-def test_a3_shorter_common_passwords_are_refused_by_their_length(client, password):
-    assert len(password) < LEAST
-    answer = client.post(REGISTER, json=ADA | {"password": password})
-    assert answer.json["errors"][0]["detail"] == "Shorter than 8 characters."
+def test_a3_short_common_passwords_are_rejected_by_length(client, password):
+    assert len(password) < MIN_LENGTH
+    response = client.post(REGISTER, json=ADA | {"password": password})
+    assert response.json["errors"][0]["detail"] == "Shorter than 8 characters."
 
 
 @pytest.mark.parametrize("password", ["ada.lovelace", "ADA.Lovelace", "Ada.Lovelace@EXAMPLE.com"])
-def test_a3_ones_own_name_or_address_is_no_password(accounts, client, stored, password):
-    fault = {"detail": "Must not be your own name or address."}
+def test_a3_own_name_or_address_is_rejected_as_password(accounts, client, stored, password):
+    error = {"detail": "Must not be your own name or address."}
     names = {"username": "ada.lovelace", "email": "ada.lovelace@example.com"}
-    answer = client.post(REGISTER, json=names | {"password": password})
-    assert answer.json["errors"] == [fault | {"pointer": "/password"}]
+    response = client.post(REGISTER, json=names | {"password": password})
+    assert response.json["errors"] == [error | {"pointer": "/password"}]
     assert stored(select(User.id)) == []
     change = {"current_password": PASSWORD, "new_password": password}
-    answer = accounts.make("ada.lovelace").put("/auth/password", change)
-    assert answer.json["errors"] == [fault | {"pointer": "/new_password"}]
+    response = accounts.make("ada.lovelace").put("/auth/password", change)
+    assert response.json["errors"] == [error | {"pointer": "/new_password"}]
 
 
 PASSWORDS_IN = [
@@ -127,7 +127,7 @@ PASSWORDS_IN = [
 
 @pytest.mark.parametrize(("method", "path", "body", "field"), PASSWORDS_IN)
 @pytest.mark.parametrize("length", [129, 100 * 1024])
-def test_a4_a_password_that_is_too_long_is_refused_in_no_time_and_before_hashing(
+def test_a4_long_passwords_are_rejected_fast_and_before_hashing(
     alice, monkeypatch, method, path, body, field, length
 ):
     def hash_nothing(*_):
@@ -135,14 +135,14 @@ def test_a4_a_password_that_is_too_long_is_refused_in_no_time_and_before_hashing
 
     monkeypatch.setattr(passwords, "hash_password", hash_nothing)
     monkeypatch.setattr(passwords, "verify", hash_nothing)
-    taken = []
+    durations = []
     for _ in range(5):
-        begun = time.perf_counter()
-        answer = alice.call(method, path, json=body | {field: "x" * length})
-        taken.append(time.perf_counter() - begun)
-        assert pointers(answer) == {f"/{field}"}
-        assert answer.json["errors"][0]["detail"] == "Longer than 128 characters."
-    assert min(taken) < 0.1
+        started_at = time.perf_counter()
+        response = alice.call(method, path, json=body | {field: "x" * length})
+        durations.append(time.perf_counter() - started_at)
+        assert pointers(response) == {f"/{field}"}
+        assert response.json["errors"][0]["detail"] == "Longer than 128 characters."
+    assert min(durations) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,7 @@ def test_a4_a_password_that_is_too_long_is_refused_in_no_time_and_before_hashing
         ({"current_password": PASSWORD, "new_password": "password1"}, 422, "validation_error"),
     ],
 )
-def test_a5_a_refused_change_of_password_changes_nothing(
-    alice, accounts, stored, change, status, code
-):
+def test_a5_rejected_password_change_has_no_effect(alice, accounts, stored, change, status, code):
     other = accounts.log_in("alice")
     before = stored(ACCOUNTS)
     assert_problem(alice.put("/auth/password", change), status, code)
@@ -169,12 +167,10 @@ def test_a5_a_refused_change_of_password_changes_nothing(
     assert other.get("/auth/me").status_code == 200
 
 
-def test_a5_a_new_password_replaces_the_old_one_and_ends_every_other_session(
-    alice, bob, accounts, client, stored
-):
+def test_a5_password_change_ends_all_other_sessions(alice, bob, accounts, client, stored):
     other = accounts.log_in("alice")
-    answer = alice.put("/auth/password", {"current_password": PASSWORD, "new_password": NEW})
-    assert (answer.status_code, answer.data) == (204, b"")
+    response = alice.put("/auth/password", {"current_password": PASSWORD, "new_password": NEW})
+    assert (response.status_code, response.data) == (204, b"")
     assert_problem(other.get("/auth/me"), 401, "token_revoked")
     other.access_token = other.refresh_token
     assert_problem(other.post("/auth/refresh"), 401, "token_revoked")
@@ -196,20 +192,20 @@ def test_a5_a_new_password_replaces_the_old_one_and_ends_every_other_session(
         ("POST", "/auth/tokens", {"name": "script", "scopes": ["tasks:read"]}),
     ],
 )
-def test_a6_what_could_take_an_account_over_needs_a_fresh_token(alice, method, path, body, stored):
+def test_a6_sensitive_changes_need_a_fresh_token(alice, method, path, body, stored):
     everything = select(*User.__table__.c)
     before = stored(everything)
     bearer = {"Authorization": f"Bearer {alice.refresh_token}"}
     alice.access_token = alice.post("/auth/refresh", headers=bearer).json["access_token"]
-    answer = alice.call(method, path, json=body)
-    assert_problem(answer, 401, "fresh_token_required")
-    assert "insufficient_user_authentication" in answer.headers["WWW-Authenticate"]
+    response = alice.call(method, path, json=body)
+    assert_problem(response, 401, "fresh_token_required")
+    assert "insufficient_user_authentication" in response.headers["WWW-Authenticate"]
     assert stored(everything) == before
 
 
 @pytest.fixture
 def disabled(app, accounts):
-    """The name of an account that is disabled."""
+    """The name of a disabled user."""
     dora = accounts.make("dora")
     with app.app_context():
         db.session.get_one(User, dora.id).disabled_at = clock.now()
@@ -217,8 +213,8 @@ def disabled(app, accounts):
     return dora.username
 
 
-def test_a7_a8_an_unknown_account_and_a_wrong_password_are_answered_alike(alice, client, disabled):
-    answers = [
+def test_a7_a8_unknown_user_and_wrong_password_get_the_same_response(alice, client, disabled):
+    responses = [
         client.post(LOGIN, json=body, headers={"X-Request-ID": "one"})
         for body in (
             {"username": "alice", "password": WRONG},
@@ -229,65 +225,63 @@ def test_a7_a8_an_unknown_account_and_a_wrong_password_are_answered_alike(alice,
             {"email": "no address", "password": PASSWORD},
         )
     ]
-    for answer in answers:
-        assert_problem(answer, 401, "invalid_credentials")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert told(answer) == told(answers[0])
+    for response in responses:
+        assert_problem(response, 401, "invalid_credentials")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert visible(response) == visible(responses[0])
 
 
-def test_a7_a8_a_login_tells_by_its_time_nothing_of_the_account(
-    alice, client, disabled, statements
-):
+def test_a7_a8_login_time_does_not_reveal_accounts(alice, client, disabled, statements):
     known, unknown = ("alice", disabled), ("nobody", "no.one")
 
     def attempt(names, number):
         name = names[number % 2]
         by = {"username": name} if number % 4 < 2 else {"email": f"{name}@example.com"}
-        answer = client.post(LOGIN, json=by | {"password": WRONG})
-        assert answer.status_code == 401
+        response = client.post(LOGIN, json=by | {"password": WRONG})
+        assert response.status_code == 401
 
-    ran = []
+    executed = []
     for names in (known, unknown):
         with statements() as seen:
             for number in range(4):
                 attempt(names, number)
-        ran.append(seen)
-    assert ran[0] == ran[1]
+        executed.append(seen)
+    assert executed[0] == executed[1]
     known_time, unknown_time = medians(
         lambda number: attempt(known, number), lambda number: attempt(unknown, number), pairs=200
     )
     assert known_time == pytest.approx(unknown_time, rel=0.05)
 
 
-def test_a9_a_reset_of_an_unknown_address_is_answered_as_that_of_a_known_one(
+def test_a9_reset_for_unknown_address_gets_the_same_response(
     app, alice, client, disabled, mails, statements
 ):
     addresses = ["alice@example.com", "nobody@example.com", f"{disabled}@example.com"]
-    mails.arrived()  # what the registration sent
-    answers, ran = [], []
+    mails.arrived()  # the registration email
+    responses, executed = [], []
     for address in addresses:
         with statements() as seen:
-            asked = {"json": {"email": address}, "headers": {"X-Request-ID": "one"}}
-            answers.append(client.post(FORGOT, **asked))
-        ran.append(seen)
-    assert [told(answer) for answer in answers] == [told(answers[0])] * 3
-    assert (answers[0].status_code, answers[0].data) == (202, b"")
-    assert ran == [ran[0]] * 3
-    assert [letter.to for letter in mails.arrived()] == ["alice@example.com"]
+            headers = {"X-Request-ID": "one"}
+            responses.append(client.post(FORGOT, json={"email": address}, headers=headers))
+        executed.append(seen)
+    assert [visible(response) for response in responses] == [visible(responses[0])] * 3
+    assert (responses[0].status_code, responses[0].data) == (202, b"")
+    assert executed == [executed[0]] * 3
+    assert [message.to for message in mails.arrived()] == ["alice@example.com"]
 
 
-def test_a9_a_reset_tells_by_its_time_nothing_of_the_account(alice, client):
+def test_a9_reset_time_does_not_reveal_accounts(alice, client):
     def ask(address):
         assert client.post(FORGOT, json={"email": address}).status_code == 202
 
     known_time, unknown_time = medians(
         lambda _: ask("alice@example.com"), lambda _: ask("no-one@example.com"), pairs=400
     )
-    # All of it is a millisecond or two: a token and a mail more would be half of that.
+    # A request takes a millisecond or two; creating a token and a mail would add half of that.
     assert known_time == pytest.approx(unknown_time, rel=0.1)
 
 
-def test_a10_addresses_that_differ_in_case_or_space_are_one_account(client, stored):
+def test_a10_addresses_ignore_case_and_surrounding_space(client, stored):
     first = {"username": "first", "email": "u1@ex.com", "password": PASSWORD}
     assert client.post(REGISTER, json=first).status_code == 201
     for email in ("U1@EX.com", " u1@ex.com", "u1@ex.com\n", "U1@ex.COM"):
@@ -299,19 +293,19 @@ def test_a10_addresses_that_differ_in_case_or_space_are_one_account(client, stor
     assert stored(select(User.username)) == [("first",)]
 
 
-def test_a10_names_that_differ_in_case_or_space_are_one_account(client, stored):
+def test_a10_names_ignore_case_and_surrounding_space(client, stored):
     assert client.post(REGISTER, json=ADA).status_code == 201
     for username in ("Ada", "aDA", " ada "):
         other = ADA | {"email": "other@example.com", "username": username}
         detail = "The username is taken."
-        answer = client.post(REGISTER, json=other)
-        assert_problem(answer, 409, "conflict", field="username", detail=detail)
+        response = client.post(REGISTER, json=other)
+        assert_problem(response, 409, "conflict", field="username", detail=detail)
         login = client.post(LOGIN, json={"username": username, "password": PASSWORD})
         assert login.json["user"]["username"] == "Ada"
     assert stored(select(User.username)) == [("Ada",)]
 
 
-def test_a11_a_fresh_installation_has_no_account_that_can_be_guessed():
+def test_a11_new_installation_has_no_default_account():
     with started(os.environ.get("TEST_DATABASE_URL"), RATELIMIT_ENABLED="0") as server:
         with Client(server.port) as client:
             for name in ("admin", "root", "administrator", "user", "test", "ada"):

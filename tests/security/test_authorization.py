@@ -1,7 +1,4 @@
-"""Checks Z1 to Z8: who may do what, on every route there is (OWASP API Security Top 10, 1 to 5).
-
-What members of a project may do is checked once there are projects.
-"""
+"""Checks Z1 to Z8: authorization on every route (OWASP API Security Top 10, 1 to 5)."""
 
 import base64
 import json
@@ -13,9 +10,9 @@ from sqlalchemy import select
 from app.tasks.models import Task
 from tests.problems import assert_problem
 from tests.security.calls import (
-    GIVES_SECRETS,
     METHODS,
     PUBLIC,
+    RETURNS_SECRETS,
     Route,
     impossible_ids,
     unknown_ids,
@@ -45,110 +42,110 @@ READ_ONLY = {
 OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 
 
-def told(answer):
-    """What an answer tells that might betray a row."""
-    headers = dict(answer.headers)
+def visible(response):
+    """Return the parts of a response that could reveal that a row exists."""
+    headers = dict(response.headers)
     for name in ("X-Request-ID", "Content-Length"):
         headers.pop(name, None)
-    body = answer.json if answer.data else None
+    body = response.json if response.data else None
     if isinstance(body, dict):
         body = {name: body[name] for name in body if name not in {"instance", "request_id"}}
-    return answer.status_code, headers, body
+    return response.status_code, headers, body
 
 
-def guarded(world):
-    """Every route that needs a token."""
-    found = [route for route in world.routes() if route.name not in PUBLIC]
-    assert len(found) >= 30
-    return found
+def protected_routes(world):
+    """Return every route that needs a token."""
+    routes = [route for route in world.routes() if route.name not in PUBLIC]
+    assert len(routes) >= 30
+    return routes
 
 
-def test_z1_every_operation_of_the_document_needs_a_token_or_is_meant_to_be_public(world):
+def test_z1_every_operation_that_is_not_public_declares_a_token(world):
     for path, operations in world.document["paths"].items():
         for method in operations.keys() & {method.lower() for method in METHODS}:
             name = f"{method.upper()} {path}"
             assert (operations[method]["security"] == []) == (name in PUBLIC), name
 
 
-def test_z1_without_a_token_the_answer_is_401_whatever_else_is_wrong(world):
-    for route in guarded(world):
-        for sent in BAD_REQUESTS:
+def test_z1_no_token_is_401_even_with_an_invalid_request(world):
+    for route in protected_routes(world):
+        for request in BAD_REQUESTS:
             for ids in (None, unknown_ids(route), impossible_ids(route)):
-                answer = world.call(route, world.ada, ids=ids, **sent)
-                assert answer.status_code == 401, (route.name, sent)
-                assert_problem(answer, 401, "authentication_required")
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
+                response = world.call(route, world.ada, ids=ids, **request)
+                assert response.status_code == 401, (route.name, request)
+                assert_problem(response, 401, "authentication_required")
+                assert response.headers["WWW-Authenticate"] == "Bearer"
     assert world.stored() == world.rows
 
 
-def test_z2_what_is_anothers_answers_as_what_never_was(world):
-    asked = 0
-    for route in guarded(world):
-        if not route.is_anyones:
+def test_z2_another_users_resource_is_like_an_unknown_id(world):
+    checked = 0
+    for route in protected_routes(world):
+        if not route.has_owner:
             continue
         token = world.session_token(route, world.bob)
-        for sent in ({}, *BAD_REQUESTS):
-            foreign = world.call(route, world.bob, token=token, **sent)
-            unknown = world.call(route, world.bob, token=token, ids=unknown_ids(route), **sent)
-            assert told(foreign) == told(unknown), (route.name, sent)
-            assert foreign.status_code >= 400, (route.name, sent)
-            if not sent:
+        for request in ({}, *BAD_REQUESTS):
+            foreign = world.call(route, world.bob, token=token, **request)
+            unknown = world.call(route, world.bob, token=token, ids=unknown_ids(route), **request)
+            assert visible(foreign) == visible(unknown), (route.name, request)
+            assert foreign.status_code >= 400, (route.name, request)
+            if not request:
                 expected = 403 if route.path.startswith("/api/v1/users") else 404
                 assert foreign.status_code == expected, route.name
-        asked += 1
-    assert asked >= 10
+        checked += 1
+    assert checked >= 10
     assert world.stored() == world.rows
 
 
-def test_z2_head_of_what_is_anothers_answers_as_get_does(world):
-    for route in guarded(world):
-        if route.is_anyones and route.method == "GET":
+def test_z2_head_of_another_users_resource_is_an_error(world):
+    for route in protected_routes(world):
+        if route.has_owner and route.method == "GET":
             head = Route("HEAD", route.path, route.operation)
-            answer = world.call(head, world.bob, token=world.bob.access_token)
-            assert answer.status_code in {403, 404}, route.name
-            assert answer.data == b""
+            response = world.call(head, world.bob, token=world.bob.access_token)
+            assert response.status_code in {403, 404}, route.name
+            assert response.data == b""
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_z3_a_foreign_id_in_a_batch_is_as_unknown_as_none(alice, bob, stored, atomic):
+def test_z3_foreign_id_in_a_batch_is_like_an_unknown_id(alice, bob, stored, atomic):
     foreign = bob.task("Foreign")
     before = stored(select(*Task.__table__.c))
     for operation in (
         {"op": "delete"},
         {"op": "update", "body": {"title": "Stolen"}, "version": 1},
     ):
-        answers = [
+        responses = [
             alice.post("/tasks/batch", {"atomic": atomic, "operations": [operation | {"id": id_}]})
             for id_ in (foreign["id"], UNKNOWN)
         ]
-        assert told(answers[0])[2] is not None
+        assert visible(responses[0])[2] is not None
         if atomic:
-            assert told(answers[0]) == told(answers[1])
-            assert_problem(answers[0], 404, "not_found")
+            assert visible(responses[0]) == visible(responses[1])
+            assert_problem(responses[0], 404, "not_found")
         else:
-            results = [answer.json["results"] for answer in answers]
-            codes = [[result["problem"]["code"] for result in each] for each in results]
+            results = [response.json["results"] for response in responses]
+            codes = [[result["problem"]["code"] for result in batch] for batch in results]
             assert codes == [["not_found"], ["not_found"]]
-        assert "Foreign" not in answers[0].text
+        assert "Foreign" not in responses[0].text
     assert stored(select(*Task.__table__.c)) == before
 
 
-def test_z3_to_others_an_owner_is_as_one_without_tasks(alice, bob):
+def test_z3_owner_filter_does_not_reveal_other_users(alice, bob):
     task = alice.task()
-    theirs = bob.get(f"/tasks?owner_id={alice.id}")
-    nobodys = bob.get(f"/tasks?owner_id={UNKNOWN}")
-    assert theirs.json == nobodys.json == {"data": [], "next_cursor": None}
+    of_alice = bob.get(f"/tasks?owner_id={alice.id}")
+    of_nobody = bob.get(f"/tasks?owner_id={UNKNOWN}")
+    assert of_alice.json == of_nobody.json == {"data": [], "next_cursor": None}
     assert alice.get(f"/tasks?owner_id={alice.id}").json["data"] == [task]
 
 
-def test_z3_anothers_cursor_leads_nowhere(alice, bob):
+def test_z3_another_users_cursor_is_invalid(alice, bob):
     for account in (alice, bob):
         for number in range(3):
             account.task(f"{account.username} {number}")
     cursor = alice.get("/tasks?limit=1").json["next_cursor"]
-    answer = bob.get("/tasks", query_string={"limit": 1, "cursor": cursor})
-    assert_problem(answer, 422, "invalid_cursor")
-    assert "alice" not in answer.text
+    response = bob.get("/tasks", query_string={"limit": 1, "cursor": cursor})
+    assert_problem(response, 422, "invalid_cursor")
+    assert "alice" not in response.text
 
 
 SEARCHES = (
@@ -157,20 +154,20 @@ SEARCHES = (
 )
 
 
-def test_z4_nothing_of_ones_own_moves_when_another_adds_data(world):
+def test_z4_other_users_data_does_not_change_own_results(world):
     ada, bob = world.ada, world.bob
 
     def read():
-        answers = {search: ada.get(f"/tasks{search}").json for search in SEARCHES}
-        for route in guarded(world):
+        responses = {search: ada.get(f"/tasks{search}").json for search in SEARCHES}
+        for route in protected_routes(world):
             if route.method == "GET" and not route.path.startswith("/api/v1/users"):
                 token = world.session_token(route, ada)
-                answers[route.path] = world.call(route, ada, token=token, json=None).json
-        # It tells of itself when it was made.
-        export = answers["/api/v1/auth/me/export"]
+                responses[route.path] = world.call(route, ada, token=token, json=None).json
+        # These differ with each request.
+        export = responses["/api/v1/auth/me/export"]
         del export["exported_at"], export["audit_events"]
-        del answers["/api/v1/auth/totp"]["request_id"]
-        return answers
+        del responses["/api/v1/auth/totp"]["request_id"]
+        return responses
 
     world.restore()
     before = read()
@@ -178,17 +175,17 @@ def test_z4_nothing_of_ones_own_moves_when_another_adds_data(world):
     world.restore()
     for number in range(5):
         bob.task("Milk", due_date="2020-01-01", description="milk", position=f"a0{number}1")
-    made = [{"op": "create", "body": {"title": "Milk"}}] * 20
-    assert bob.post("/tasks/batch", {"operations": made}).status_code == 200
+    creates = [{"op": "create", "body": {"title": "Milk"}}] * 20
+    assert bob.post("/tasks/batch", {"operations": creates}).status_code == 200
     assert bob.post("/auth/tokens", {"name": "his", "scopes": ["tasks:read"]}).status_code == 201
     assert read() == before
     assert ada.task("Next")["position"] == "a1"
 
 
-def test_z5_what_is_the_servers_to_say_is_refused_by_name_and_changes_nothing(world):
-    asked = 0
+def test_z5_read_only_fields_are_rejected_by_name(world):
+    checked = 0
     for route in world.routes():
-        # What a file says of its rows is judged when it is imported.
+        # Uploaded files have no JSON schema.
         if "$ref" not in route.content.get("schema", {}):
             continue
         world.restore()
@@ -197,22 +194,22 @@ def test_z5_what_is_the_servers_to_say_is_refused_by_name_and_changes_nothing(wo
         account = world.admin if route.path.startswith("/api/v1/users") else world.ada
         token = None if route.name in PUBLIC else world.session_token(route, account)
         for name in READ_ONLY.keys() - fields_of(world, route):
-            more = {name: READ_ONLY[name]}
-            answer = world.call(route, account, token=token, json=body | more)
-            faults = assert_problem(answer, 422, "validation_error")["errors"]
-            assert f"/{name}" in {fault["pointer"] for fault in faults}, (route.name, name)
+            read_only = {name: READ_ONLY[name]}
+            response = world.call(route, account, token=token, json=body | read_only)
+            errors = assert_problem(response, 422, "validation_error")["errors"]
+            assert f"/{name}" in {error["pointer"] for error in errors}, (route.name, name)
         assert world.stored() == before, route.name
-        asked += 1
-    assert asked >= 15
+        checked += 1
+    assert checked >= 15
 
 
 def fields_of(world, route):
-    """The fields that the document says a body has."""
+    """Return the documented fields of a body."""
     schema = route.content["schema"]["$ref"].rpartition("/")[2]
     return world.document["components"]["schemas"][schema]["properties"].keys()
 
 
-def test_z5_the_same_within_a_batch(alice, stored):
+def test_z5_read_only_fields_are_rejected_in_a_batch(alice, stored):
     task = alice.task()
     before = stored(select(*Task.__table__.c))
     for name, value in READ_ONLY.items():
@@ -222,64 +219,64 @@ def test_z5_the_same_within_a_batch(alice, stored):
         results = alice.post("/tasks/batch", {"operations": operations}).json["results"]
         for result in results:
             assert result["status"] == 422
-            assert f"/{name}" in {fault["pointer"] for fault in result["problem"]["errors"]}
+            assert f"/{name}" in {error["pointer"] for error in result["problem"]["errors"]}
     assert stored(select(*Task.__table__.c)) == before
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def kept_secrets(rows):
-    """Everything that is kept and nobody is told, in the forms that it might be told in."""
+def stored_secrets(rows):
+    """Yield every stored secret, in each form that a response could contain."""
     for row in rows["users"]:
         yield row["password_hash"]
     for row in rows["sessions"]:
         yield from filter(None, (row["refresh_id"], row["spent_id"]))
-    for table in ("personal_tokens", "mailed_tokens"):
+    for table in ("personal_tokens", "email_tokens"):
         for row in rows[table]:
             raw = row["token_hash"]
             yield from (raw.hex(), base64.b64encode(raw).decode().rstrip("="))
 
 
-def test_z6_no_answer_holds_a_hash_a_token_or_anothers_address(world):
+def test_z6_no_response_has_hashes_tokens_or_other_addresses(world):
     personal = [*world.tokens.values(), world.whole_token]
     sessions = [
         token for a in (world.ada, world.bob) for token in (a.access_token, a.refresh_token)
     ]
     addresses = [f"{name}@example.com" for name in ("bob", "dora", "root")]
-    asked = 0
+    checked = 0
     for route in world.routes():
         world.restore()
         public = route.name in PUBLIC
         token = None if public else world.session_token(route, world.ada)
-        answer = world.call(route, world.ada, token=token)
-        assert answer.status_code < 500, route.name
-        secrets = [*kept_secrets(world.rows), *kept_secrets(world.stored())]
+        response = world.call(route, world.ada, token=token)
+        assert response.status_code < 500, route.name
+        secrets = [*stored_secrets(world.rows), *stored_secrets(world.stored())]
         for secret in (*secrets, *personal, *sessions, *addresses, "$argon2", "password_hash"):
-            assert secret not in answer.text, (route.name, secret)
-        if not public and route.name not in GIVES_SECRETS:
-            assert not re.search(r"tap_|eyJ[\w-]+\.[\w-]+\.", answer.text), route.name
-        asked += 1
-    assert asked >= 45
+            assert secret not in response.text, (route.name, secret)
+        if not public and route.name not in RETURNS_SECRETS:
+            assert not re.search(r"tap_|eyJ[\w-]+\.[\w-]+\.", response.text), route.name
+        checked += 1
+    assert checked >= 45
 
 
-def test_z7_administrators_routes_are_forbidden_to_a_user_in_every_method(world):
+def test_z7_admin_routes_are_forbidden_in_every_method(world):
     paths = {route.path for route in world.routes() if route.path.startswith("/api/v1/users")}
     known = {route.name: route for route in world.routes()}
     assert len(paths) >= 3
     for path in paths:
         for method in METHODS:
             route = known.get(f"{method} {path}")
-            asked = route or Route(method, path, None)
+            called = route or Route(method, path, None)
             token = world.bob.access_token
-            answer = world.call(asked, world.ada, token=token, json={"role": "admin"})
+            response = world.call(called, world.ada, token=token, json={"role": "admin"})
             if route is None:
-                assert_problem(answer, 405, "method_not_allowed")
+                assert_problem(response, 405, "method_not_allowed")
             else:
-                assert_problem(answer, 403, "forbidden")
+                assert_problem(response, 403, "forbidden")
     assert world.stored() == world.rows
 
 
-def test_z7_no_header_changes_the_method(world):
-    for route in guarded(world):
+def test_z7_override_headers_do_not_change_the_method(world):
+    for route in protected_routes(world):
         if route.method != "GET" or route.path.endswith("/export"):
             continue
         world.restore()
@@ -287,36 +284,34 @@ def test_z7_no_header_changes_the_method(world):
         before = world.stored()
         for method in METHODS:
             headers = dict.fromkeys(OVERRIDES, method)
-            answer = world.call(
+            response = world.call(
                 route, world.ada, token=world.ada.access_token, json=None, headers=headers
             )
-            assert answer.status_code == plain.status_code, route.name
+            assert response.status_code == plain.status_code, route.name
         assert world.stored() == before, route.name
     login, overridden = Route("GET", "/api/v1/auth/login", None), dict.fromkeys(OVERRIDES, "POST")
-    answer = world.call(login, world.ada, json={}, headers=overridden)
-    assert_problem(answer, 405, "method_not_allowed")
+    response = world.call(login, world.ada, json={}, headers=overridden)
+    assert_problem(response, 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_z8_a_batch_of_own_and_foreign_tasks_leaves_the_foreign_untouched(
-    alice, bob, stored, atomic
-):
-    own, doomed, foreign = alice.task("Own"), alice.task("Doomed"), bob.task("Foreign")
+def test_z8_batch_does_not_change_foreign_tasks(alice, bob, stored, atomic):
+    own, deleted, foreign = alice.task("Own"), alice.task("Deleted"), bob.task("Foreign")
     everything = select(*Task.__table__.c)
     before = stored(everything)
     operations = [
         {"op": "update", "id": own["id"], "body": {"title": "Changed"}},
         {"op": "update", "id": foreign["id"], "body": {"title": "Stolen"}},
-        {"op": "delete", "id": doomed["id"]},
+        {"op": "delete", "id": deleted["id"]},
         {"op": "create", "body": {"title": "New"}},
     ]
-    answer = alice.post("/tasks/batch", {"atomic": atomic, "operations": operations})
+    response = alice.post("/tasks/batch", {"atomic": atomic, "operations": operations})
     assert bob.get(f"/tasks/{foreign['id']}").json == foreign
     if atomic:
-        assert_problem(answer, 404, "not_found", operation=1)
+        assert_problem(response, 404, "not_found", operation=1)
         assert stored(everything) == before
     else:
-        assert [result["status"] for result in answer.json["results"]] == [200, 404, 204, 201]
+        assert [result["status"] for result in response.json["results"]] == [200, 404, 204, 201]
         titles = stored(select(Task.title).order_by(Task.id))
         assert titles == [("Changed",), ("Foreign",), ("New",)]
-    assert "Foreign" not in json.dumps(answer.json)
+    assert "Foreign" not in json.dumps(response.json)

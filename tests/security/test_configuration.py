@@ -1,4 +1,4 @@
-"""S: what is not safe does not start, and what runs tells no secret."""
+"""Checks S1 to S3: unsafe settings, secrets in logs, and open sockets."""
 
 import json
 import os
@@ -37,7 +37,7 @@ UNSAFE = {
     ),
     "SQLite without saying so": (
         {"DATABASE_URL": "sqlite:///tasks.db"},
-        "DATABASE_URL is SQLite; set ALLOW_SQLITE=1 if that is meant.",
+        "DATABASE_URL is SQLite; set ALLOW_SQLITE=1 to allow it in production.",
     ),
     "no address": ({"PUBLIC_URL": ""}, "PUBLIC_URL is not set."),
 }
@@ -61,26 +61,26 @@ def start(way, settings, instance):
 
 
 @pytest.mark.parametrize("case", UNSAFE)
-def test_s1_a_production_that_is_not_safe_does_not_start(case, tmp_path):
-    settings, fault = UNSAFE[case]
-    ended = start("run.py", settings, tmp_path)
-    assert ended.returncode not in {0, None}
-    assert f"- {fault}" in ended.stderr
-    assert "hunter2" not in ended.stderr
+def test_s1_unsafe_production_settings_refuse_to_start(case, tmp_path):
+    settings, message = UNSAFE[case]
+    process = start("run.py", settings, tmp_path)
+    assert process.returncode not in {0, None}
+    assert f"- {message}" in process.stderr
+    assert "hunter2" not in process.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("way", ["gunicorn", "flask"])
-def test_s1_nor_does_it_another_way(way, tmp_path):
+def test_s1_unsafe_settings_refuse_every_way_to_start(way, tmp_path):
     settings = {"SECRET_KEY": "short", "FLASK_DEBUG": "1"}
-    ended = start(way, settings, tmp_path)
-    assert ended.returncode not in {0, None}
-    assert "- FLASK_DEBUG is on.\n- SECRET_KEY is shorter than 32 bytes." in ended.stderr
+    process = start(way, settings, tmp_path)
+    assert process.returncode not in {0, None}
+    assert "- FLASK_DEBUG is on.\n- SECRET_KEY is shorter than 32 bytes." in process.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 class Caller:
-    """A client that remembers every secret that it sends or is told."""
+    """A client that collects every secret that it sends or receives."""
 
     def __init__(self, port):
         self.client = Client(port)
@@ -94,20 +94,20 @@ class Caller:
         self.client.headers = {"Content-Type": "application/json", **headers}
         if token:
             self.client.headers["Authorization"] = f"Bearer {self.password(token)}"
-        status, answer = self.client.call(method, path, body)
+        status, response = self.client.call(method, path, body)
         for name in ("access_token", "refresh_token", "token", "secret", "challenge"):
-            if isinstance(answer, dict) and isinstance(answer.get(name), str):
-                self.secrets.add(answer[name])
-        self.secrets |= set((answer or {}).get("recovery_codes") or [])
-        return status, answer
+            if isinstance(response, dict) and isinstance(response.get(name), str):
+                self.secrets.add(response[name])
+        self.secrets |= set((response or {}).get("recovery_codes") or [])
+        return status, response
 
 
 FORGED = "FORGED 09:00:00 ERROR a line of my own"
 BREAK = f"a\r\n{FORGED}"
 
 
-def live(caller):
-    """Use every call that takes or gives a secret, well and badly."""
+def use_secrets(caller):
+    """Make every call that sends or returns a secret, valid and invalid."""
     first, second = caller.password("first passphrase 4711"), caller.password("second one 0815")
     wrong = caller.password("a wrong passphrase 99")
     ada = {"username": "ada", "email": "ada@example.com", "password": first}
@@ -129,9 +129,9 @@ def live(caller):
     assert caller.call("POST", "/auth/refresh", token=pair["refresh_token"])[0] == 200
     assert caller.call("POST", "/auth/reauthenticate", {"password": first}, access)[0] == 200
     script = {"name": "Script", "scopes": ["tasks:read"]}
-    status, made = caller.call("POST", "/auth/tokens", script, access)
+    status, created = caller.call("POST", "/auth/tokens", script, access)
     assert status == 201
-    assert caller.call("GET", "/tasks", token=made["token"])[0] == 200
+    assert caller.call("GET", "/tasks", token=created["token"])[0] == 200
     caller.call("POST", "/auth/password/forgot", {"email": "ada@example.com"})
     reset = {"token": caller.password("z" * 43), "new_password": second}
     caller.call("POST", "/auth/password/reset", reset)
@@ -143,15 +143,15 @@ def live(caller):
     assert status == 201
     code = {"code": TOTP(enrolled["secret"]).now()}
     assert caller.call("POST", "/auth/totp/confirm", code, access)[0] == 200
-    status, due = caller.call("POST", "/auth/login", {"username": "ada", "password": second})
-    assert due["code"] == "second_factor_required"
-    answer = {"challenge": due["challenge"], "code": "000000"}
-    assert caller.call("POST", "/auth/login/second-factor", answer)[0] in {401, 422}
+    status, problem = caller.call("POST", "/auth/login", {"username": "ada", "password": second})
+    assert problem["code"] == "second_factor_required"
+    response = {"challenge": problem["challenge"], "code": "000000"}
+    assert caller.call("POST", "/auth/login/second-factor", response)[0] in {401, 422}
     return access
 
 
 def break_lines(caller, access):
-    """Send line breaks to wherever something might be logged."""
+    """Send line breaks in everything that might be logged."""
     caller.call("POST", "/auth/login", {"username": BREAK, "password": BREAK})
     caller.call("POST", "/tasks", {"title": BREAK, BREAK: 1}, access)
     quoted = FORGED.replace(" ", "%20")
@@ -165,7 +165,7 @@ def break_lines(caller, access):
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_s2_the_logs_hold_no_secret_and_no_line_of_a_clients(form):
+def test_s2_logs_have_no_secrets_and_no_forged_lines(form):
     settings = SECRETS | {
         "FLASK_CONFIG": "production",
         "ALLOW_SQLITE": "1",
@@ -174,9 +174,9 @@ def test_s2_the_logs_hold_no_secret_and_no_line_of_a_clients(form):
     }
     with started(POSTGRES, **settings) as server:
         caller = Caller(server.port)
-        access = live(caller)
+        access = use_secrets(caller)
         break_lines(caller, access)
-        # Something fails within, and its traceback is logged.
+        # Without its table a request fails, and its traceback is logged.
         engine = create_engine(database_url(server.database_url))
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE users RENAME TO gone"))
@@ -197,21 +197,21 @@ def test_s2_the_logs_hold_no_secret_and_no_line_of_a_clients(form):
     assert "Bearer ey" not in log
     assert [line for line in log.splitlines() if line.lstrip().startswith("FORGED")] == []
     if form == "json":
-        ours = [line for line in log.splitlines() if line.startswith("{")]
-        assert len(ours) >= 50
-        assert all(json.loads(line)["level"] for line in ours)
+        app_lines = [line for line in log.splitlines() if line.startswith("{")]
+        assert len(app_lines) >= 50
+        assert all(json.loads(line)["level"] for line in app_lines)
 
 
-def test_s3_no_version_is_told_and_no_socket_listens_but_the_one_that_is_meant():
+def test_s3_no_version_in_headers_and_no_other_listening_socket():
     with started(POSTGRES) as server:
         for path in ("/api/v1/auth/me", "/docs", "/nothing", "/api/v1/openapi.json"):
             connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
             connection.request("GET", path)
-            answer = connection.getresponse()
-            answer.read()
+            response = connection.getresponse()
+            response.read()
             connection.close()
-            told = f"{answer.headers.get('Server')} {answer.headers.get('X-Powered-By')}"
-            assert not re.search(r"\d|python|flask|werkzeug", told, re.IGNORECASE)
+            headers = f"{response.headers.get('Server')} {response.headers.get('X-Powered-By')}"
+            assert not re.search(r"\d|python|flask|werkzeug", headers, re.IGNORECASE)
         processes = [server.process.pid, *server.workers()]
         inodes = {
             Path.readlink(link).name

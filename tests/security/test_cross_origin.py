@@ -1,69 +1,72 @@
-"""Which pages of other origins may call from a browser (the Fetch standard)."""
+"""CORS: which origins may call the API from a browser (the Fetch standard)."""
 
 import pytest
 
 from app import create_app
 from app.extensions import db
-from app.http.limits import HEADERS
+from app.rate_limiter import HEADERS
 from tests.accounts import Account
 from tests.problems import assert_problem
 
-GOOD = "https://app.example.com"
+LISTED = "https://app.example.com"
 LOCAL = "http://localhost:3000"
 EXPOSED = {"ETag", "Location", "Link", "Retry-After", "X-Request-ID", "Idempotent-Replayed"}
 ALLOWED = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key"}
 
 
 @pytest.fixture
-def serving(app, settings):
-    """Makes applications that pages of some origins may call."""
-    made = []
+def app_with_origins(app, settings):
+    """Create applications that allow some origins."""
+    apps = []
 
-    def make(origins=f"{GOOD}, {LOCAL}", **more):
-        other = create_app(settings | {"CORS_ORIGINS": origins} | more)
-        made.append(other)
-        return other
+    def create(origins=f"{LISTED}, {LOCAL}", **more):
+        cors_app = create_app(settings | {"CORS_ORIGINS": origins} | more)
+        apps.append(cors_app)
+        return cors_app
 
-    yield make
-    for other in made:
-        with other.app_context():
+    yield create
+    for cors_app in apps:
+        with cors_app.app_context():
             db.engine.dispose()
 
 
-def listed(answer, name):
-    return {part.strip() for part in answer.headers.get(name, "").split(",")} - {""}
+def listed(response, name):
+    return {part.strip() for part in response.headers.get(name, "").split(",")} - {""}
 
 
-def varies_by_origin(answer):
-    return "Origin" in ", ".join(answer.headers.getlist("Vary")).split(", ")
+def varies_by_origin(response):
+    return "Origin" in ", ".join(response.headers.getlist("Vary")).split(", ")
 
 
 def preflight(client, origin, path="/api/v1/tasks", method="PATCH", headers="authorization"):
-    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
-    return client.options(path, headers={"Origin": origin} | asked)
+    requested = {
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+    return client.options(path, headers={"Origin": origin} | requested)
 
 
-@pytest.mark.parametrize("origin", [GOOD, LOCAL])
-def test_a_listed_origin_may_call_and_read_what_matters(alice, serving, origin):
-    me = Account(serving().test_client(), alice.login)
-    answer = me.post("/tasks", {"title": "New"}, headers={"Origin": origin})
-    assert answer.status_code == 201
-    assert answer.headers.getlist("Access-Control-Allow-Origin") == [origin]
-    assert listed(answer, "Access-Control-Expose-Headers") >= EXPOSED | {*HEADERS}
-    assert "Access-Control-Allow-Credentials" not in answer.headers
-    assert varies_by_origin(answer)
+@pytest.mark.parametrize("origin", [LISTED, LOCAL])
+def test_listed_origin_may_call_and_read_headers(alice, app_with_origins, origin):
+    me = Account(app_with_origins().test_client(), alice.login)
+    response = me.post("/tasks", {"title": "New"}, headers={"Origin": origin})
+    assert response.status_code == 201
+    assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
+    assert listed(response, "Access-Control-Expose-Headers") >= EXPOSED | {*HEADERS}
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert varies_by_origin(response)
 
 
-def test_a_preflight_of_a_listed_origin_is_told_what_it_may_send(serving):
-    wanted = ", ".join(sorted(ALLOWED | {"x-request-id", "x-evil"}))
-    answer = preflight(serving().test_client(), GOOD, headers=wanted)
-    assert (answer.status_code, answer.data) == (200, b"")
-    assert answer.headers["Access-Control-Allow-Origin"] == GOOD
-    assert listed(answer, "Access-Control-Allow-Headers") == ALLOWED | {"x-request-id"}
+def test_preflight_of_a_listed_origin_lists_methods_and_headers(app_with_origins):
+    requested = ", ".join(sorted(ALLOWED | {"x-request-id", "x-evil"}))
+    response = preflight(app_with_origins().test_client(), LISTED, headers=requested)
+    assert (response.status_code, response.data) == (200, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == LISTED
+    assert listed(response, "Access-Control-Allow-Headers") == ALLOWED | {"x-request-id"}
     methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    assert listed(answer, "Access-Control-Allow-Methods") == methods
-    assert answer.headers["Access-Control-Max-Age"] == "7200"
-    assert varies_by_origin(answer)
+    assert listed(response, "Access-Control-Allow-Methods") == methods
+    assert response.headers["Access-Control-Max-Age"] == "7200"
+    assert varies_by_origin(response)
 
 
 @pytest.mark.parametrize(
@@ -85,66 +88,66 @@ def test_a_preflight_of_a_listed_origin_is_told_what_it_may_send(serving):
         "",
     ],
 )
-def test_h11_no_other_origin_is_told_anything(serving, origin):
-    client = serving().test_client()
+def test_h11_other_origins_get_no_cors_headers(app_with_origins, origin):
+    client = app_with_origins().test_client()
     headers = {"Origin": origin.partition("\n")[0] + "x" if "\n" in origin else origin}
-    for answer in (preflight(client, headers["Origin"]), client.get("/", headers=headers)):
-        assert not [name for name in dict(answer.headers) if name.startswith("Access-Control-")]
-        assert varies_by_origin(answer)
+    for response in (preflight(client, headers["Origin"]), client.get("/", headers=headers)):
+        assert not [name for name in dict(response.headers) if name.startswith("Access-Control-")]
+        assert varies_by_origin(response)
 
 
-def test_an_answer_to_no_origin_varies_by_it_too(serving):
-    answer = serving().test_client().get("/api/v1/tasks")
-    assert "Access-Control-Allow-Origin" not in answer.headers
-    assert varies_by_origin(answer)
+def test_response_without_origin_varies_by_origin(app_with_origins):
+    response = app_with_origins().test_client().get("/api/v1/tasks")
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert varies_by_origin(response)
 
 
-def test_refusals_can_be_read_too(app, serving, monkeypatch):
-    app = serving(RATELIMIT_ENABLED=True, RATE_LIMIT_LOGIN="1 per minute")
+def test_error_responses_have_cors_headers(app, app_with_origins, monkeypatch):
+    app = app_with_origins(RATELIMIT_ENABLED=True, RATE_LIMIT_LOGIN="1 per minute")
     client = app.test_client()
-    origin = {"Origin": GOOD}
+    origin = {"Origin": LISTED}
     body = {"username": "nobody", "password": "wrong, but long"}
 
     def fail(*_, **__):
         raise RuntimeError
 
-    answers = [
+    responses = [
         client.get("/api/v1/tasks", headers=origin),
         client.get("/api/v1/nothing", headers=origin),
         client.delete("/api/v1/auth/login", headers=origin),
         client.post("/api/v1/auth/login", json=body, headers=origin),
         client.post("/api/v1/auth/login", json=body, headers=origin),
     ]
-    monkeypatch.setattr("app.auth.services.register", fail)
+    monkeypatch.setattr("app.auth.services.registration.register", fail)
     account = {"username": "eve", "email": "eve@example.com", "password": "another phrase"}
-    answers.append(client.post("/api/v1/auth/register", json=account, headers=origin))
-    assert [answer.status_code for answer in answers] == [401, 404, 405, 401, 429, 500]
-    for answer in answers:
-        assert_problem(answer, answer.status_code, answer.json["code"])
-        assert answer.headers.getlist("Access-Control-Allow-Origin") == [GOOD]
+    responses.append(client.post("/api/v1/auth/register", json=account, headers=origin))
+    assert [response.status_code for response in responses] == [401, 404, 405, 401, 429, 500]
+    for response in responses:
+        assert_problem(response, response.status_code, response.json["code"])
+        assert response.headers.getlist("Access-Control-Allow-Origin") == [LISTED]
 
 
-def test_for_all_origins_there_is_one_answer_and_never_with_credentials(serving):
-    client = serving("*").test_client()
-    for answer in (
+def test_wildcard_is_never_combined_with_credentials(app_with_origins):
+    client = app_with_origins("*").test_client()
+    for response in (
         preflight(client, "https://any.example"),
         client.get("/", headers={"Origin": "x"}),
     ):
-        assert answer.headers.getlist("Access-Control-Allow-Origin") == ["*"]
-        assert "Access-Control-Allow-Credentials" not in answer.headers
-        assert not varies_by_origin(answer)
+        assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert not varies_by_origin(response)
 
 
-def test_an_origin_is_no_pattern(serving):
-    client = serving("http://[::1]:3000").test_client()
-    told = preflight(client, "http://[::1]:3000").headers
-    assert told["Access-Control-Allow-Origin"] == "http://[::1]:3000"
+def test_origin_is_not_a_regular_expression(app_with_origins):
+    client = app_with_origins("http://[::1]:3000").test_client()
+    headers = preflight(client, "http://[::1]:3000").headers
+    assert headers["Access-Control-Allow-Origin"] == "http://[::1]:3000"
     for other in ("http://1:3000", "http://::3000"):
         assert "Access-Control-Allow-Origin" not in preflight(client, other).headers
 
 
-def test_by_default_no_origin_is_told_anything(client):
-    answer = preflight(client, GOOD)
-    assert answer.status_code == 200
-    assert not [name for name in dict(answer.headers) if name.startswith("Access-Control-")]
-    assert not varies_by_origin(answer)
+def test_cors_is_off_by_default(client):
+    response = preflight(client, LISTED)
+    assert response.status_code == 200
+    assert not [name for name in dict(response.headers) if name.startswith("Access-Control-")]
+    assert not varies_by_origin(response)

@@ -1,6 +1,6 @@
-"""E: many rows, many requests and long runs cost no more than they must.
+"""Checks E2 and E3: deep pages, floods of requests and long runs.
 
-E3_REQUESTS=20000 is the long run.
+Set E3_REQUESTS=20000 for the long run.
 """
 
 import os
@@ -20,7 +20,7 @@ from sqlalchemy import NullPool, create_engine, insert, select, text
 from app import create_app
 from app.config import database_url
 from app.extensions import db
-from app.tasks.models import Task, task_values
+from app.tasks.models import Task, build_task_values
 from benchmarks.server import Client, started
 from tests.accounts import PASSWORD
 
@@ -33,10 +33,10 @@ WORKERS = 2
 
 
 def fill(owner_id, count, year):
-    """Give an account tasks that were made in a year: some, and copies of them by the database."""
+    """Insert tasks of a user created in one year: a thousand, then copies of them."""
     start = datetime(year, 1, 1, tzinfo=UTC)
-    some = [
-        task_values(
+    first = [
+        build_task_values(
             start + timedelta(minutes=number),
             owner_zone="UTC",
             title=f"Task {number}",
@@ -51,20 +51,20 @@ def fill(owner_id, count, year):
         )
         for number in range(min(count, 1000))
     ]
-    db.session.execute(insert(Task), some)
+    db.session.execute(insert(Task), first)
     columns = [column for column in Task.__table__.c if column.name != "id"]
-    ours = (Task.created_by == owner_id, Task.created_at >= start)
-    copied = select(*columns).where(*ours, Task.created_at < start + timedelta(days=365))
-    for _ in range(count // len(some) - 1):
-        db.session.execute(insert(Task).from_select(columns, copied.limit(len(some))))
+    inserted = (Task.created_by == owner_id, Task.created_at >= start)
+    copied = select(*columns).where(*inserted, Task.created_at < start + timedelta(days=365))
+    for _ in range(count // len(first) - 1):
+        db.session.execute(insert(Task).from_select(columns, copied.limit(len(first))))
     db.session.commit()
     with db.engine.connect() as connection:
-        # As PostgreSQL does by itself, after a while.
+        # PostgreSQL does this in the background.
         sqlite = db.engine.dialect.name == "sqlite"
         connection.execute(text("ANALYZE" if sqlite else "VACUUM ANALYZE"))
 
 
-def test_e2_the_deepest_page_of_100000_rows_costs_what_the_first_does(app, alice):
+def test_e2_deepest_page_costs_as_much_as_the_first(app, alice):
     first = {"limit": 200, "sort": "created_at"}
     with app.app_context():
         fill(alice.id, 400, 2030)
@@ -74,10 +74,10 @@ def test_e2_the_deepest_page_of_100000_rows_costs_what_the_first_does(app, alice
 
     def cost(query, year):
         start = time.perf_counter()
-        answer = alice.get("/tasks", query_string=query)
+        response = alice.get("/tasks", query_string=query)
         taken = time.perf_counter() - start
-        assert len(answer.json["data"]) == 200
-        assert all(task["created_at"].startswith(year) for task in answer.json["data"])
+        assert len(response.json["data"]) == 200
+        assert all(task["created_at"].startswith(year) for task in response.json["data"])
         return taken
 
     costs = [(cost(first, "2029"), cost(deepest, "2030")) for _ in range(25)]
@@ -87,20 +87,20 @@ def test_e2_the_deepest_page_of_100000_rows_costs_what_the_first_does(app, alice
 
 
 def memory(pid):
-    """The memory that is a process's own, in bytes."""
-    told = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    [kilobytes] = re.findall(r"^Anonymous: +(\d+) kB$", told, re.MULTILINE)
+    """Return the anonymous memory of a process in bytes."""
+    contents = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    [kilobytes] = re.findall(r"^Anonymous: +(\d+) kB$", contents, re.MULTILINE)
     return int(kilobytes) * 1024
 
 
 def connections(server):
-    """How many connections to the database the server has."""
+    """Return the number of database connections of the server."""
     if not POSTGRES:
         file = server.database_url.removeprefix("sqlite:///")
         links = []
         for worker in server.workers():
             for link in Path(f"/proc/{worker}/fd").iterdir():
-                with suppress(FileNotFoundError):  # closed meanwhile
+                with suppress(FileNotFoundError):  # closed in the meantime
                     links.append(str(link.readlink()))
         return links.count(file)
     engine = create_engine(database_url(server.database_url), poolclass=NullPool)
@@ -110,7 +110,7 @@ def connections(server):
 
 
 def register(server, name="ada"):
-    """Open an account and return the headers of a call of its."""
+    """Register a user, and return the headers of its requests."""
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
     with Client(server.port) as client:
         assert client.call("POST", "/auth/register", account)[0] == 201
@@ -124,7 +124,7 @@ def server():
         yield running
 
 
-def test_e2_a_flood_of_slow_queries_leaves_what_is_cheap_answering(server, settings):
+def test_e2_health_check_responds_during_a_flood_of_slow_queries(server, settings):
     headers = register(server)
     app = create_app(settings | {"DATABASE_URL": server.database_url})
     with app.app_context():
@@ -136,12 +136,12 @@ def test_e2_a_flood_of_slow_queries_leaves_what_is_cheap_answering(server, setti
         with Client(server.port) as client:
             client.headers = headers
             while not over.is_set():
-                # Words of which each is in many rows, and all in none.
+                # Each word is in many rows, all of them in none.
                 status, _ = client.call("GET", "/tasks?limit=200&q=t%20ta%20tas%20task%201%20no")
                 assert status == 200
 
     def live():
-        """Ask on a new connection, as a watchdog does."""
+        """Send a health check on a new connection, and return its duration."""
         connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
         start = time.monotonic()
         connection.request("GET", "/health/live")
@@ -153,12 +153,12 @@ def test_e2_a_flood_of_slow_queries_leaves_what_is_cheap_answering(server, setti
         running = [threads.submit(flood, number) for number in range(CROWD)]
         try:
             time.sleep(0.5)
-            waited = [live() for _ in range(5)]
+            durations = [live() for _ in range(5)]
         finally:
             over.set()
         for one in running:
             one.result()
-    assert max(waited) < 5
+    assert max(durations) < 5
 
 
 MIX = [
@@ -175,7 +175,7 @@ MIX = [
 
 
 def use(server, headers, rounds):
-    """Make a task, read and change and search and delete it, and be refused, again and again."""
+    """Create, read, update, search and delete tasks, and send invalid requests."""
     with Client(server.port) as client:
         client.headers = headers
         for number in range(rounds):
@@ -186,7 +186,7 @@ def use(server, headers, rounds):
                 assert status == expected, (method, path)
 
 
-def test_e3_memory_and_connections_stay_where_they_are_over_a_long_run(server):
+def test_e3_memory_and_connections_stay_flat(server):
     headers = register(server)
     clients = THREADS * WORKERS * 2
     counts = []
@@ -202,7 +202,7 @@ def test_e3_memory_and_connections_stay_where_they_are_over_a_long_run(server):
                 one.result()
         return sum(map(memory, server.workers()))
 
-    run(1500)  # until every thread and cache is there
+    run(1500)  # starts every thread and fills every cache
     before = run(REQUESTS // 2)
     after = run(REQUESTS // 2)
     assert after < before * 1.1, (before, after)

@@ -1,4 +1,4 @@
-"""Whom to believe about where a request came from, and which hosts it may name."""
+"""Trusted proxies and trusted hosts."""
 
 import pytest
 
@@ -11,27 +11,27 @@ LOGIN = "/api/v1/auth/login"
 
 
 @pytest.fixture
-def behind(accounts, settings):
-    """Makes applications with other settings, on the database of the test."""
+def app_with(accounts, settings):
+    """Create applications with other settings, on the database of the test."""
     accounts.make("alice")
-    made = []
+    apps = []
 
-    def make(**more):
-        other = create_app(settings | more)
-        made.append(other)
-        return other
+    def create(**changes):
+        created_app = create_app(settings | changes)
+        apps.append(created_app)
+        return created_app
 
-    yield make
-    for other in made:
-        with other.app_context():
+    yield create
+    for created_app in apps:
+        with created_app.app_context():
             db.engine.dispose()
 
 
 def addresses(app, **headers):
-    """Log in, and return what is kept of the address: in the session, and in the record."""
+    """Log in, and return the addresses stored in the session and the audit event."""
     client = app.test_client()
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    login = client.post(LOGIN, json={"username": "alice", "password": PASSWORD}, headers=told)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    login = client.post(LOGIN, json={"username": "alice", "password": PASSWORD}, headers=headers)
     token = {"Authorization": f"Bearer {login.json['access_token']}"}
     session = client.get("/api/v1/auth/sessions", headers=token).json["data"][0]
     event = client.get("/api/v1/auth/me/audit", headers=token).json["data"][0]
@@ -39,7 +39,7 @@ def addresses(app, **headers):
 
 
 @pytest.mark.parametrize(
-    ("trusted", "forwarded", "believed"),
+    ("trusted", "forwarded", "expected"),
     [
         (0, "203.0.113.7", "127.0.0.1"),
         (1, "203.0.113.7", "203.0.113.7"),
@@ -50,38 +50,38 @@ def addresses(app, **headers):
         (1, "2001:db8::7", "2001:db8::7"),
     ],
 )
-def test_r2_as_many_proxies_are_believed_as_are_trusted(behind, trusted, forwarded, believed):
-    app = behind(TRUSTED_PROXIES=trusted)
-    assert addresses(app, X_Forwarded_For=forwarded, X_Real_IP="192.0.2.1") == {believed}
+def test_r2_only_trusted_proxies_set_the_address(app_with, trusted, forwarded, expected):
+    app = app_with(TRUSTED_PROXIES=trusted)
+    assert addresses(app, X_Forwarded_For=forwarded, X_Real_IP="192.0.2.1") == {expected}
 
 
 @pytest.mark.parametrize("trusted", [0, 1])
-def test_r2_nothing_else_tells_an_address(behind, trusted):
-    told = {"Forwarded": "for=192.0.2.1", "X_Real_IP": "192.0.2.2", "X_Client_IP": "192.0.2.3"}
-    assert addresses(behind(TRUSTED_PROXIES=trusted), **told) == {"127.0.0.1"}
+def test_r2_other_headers_do_not_set_the_address(app_with, trusted):
+    headers = {"Forwarded": "for=192.0.2.1", "X_Real_IP": "192.0.2.2", "X_Client_IP": "192.0.2.3"}
+    assert addresses(app_with(TRUSTED_PROXIES=trusted), **headers) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize(("trusted", "secure"), [(0, False), (1, True)])
-def test_a_proxy_that_is_trusted_tells_the_scheme(behind, trusted, secure):
-    client = behind(TRUSTED_PROXIES=trusted).test_client()
-    answer = client.get("/", headers={"X-Forwarded-Proto": "https"})
-    assert ("Strict-Transport-Security" in answer.headers) == secure
+def test_trusted_proxy_sets_the_scheme(app_with, trusted, secure):
+    client = app_with(TRUSTED_PROXIES=trusted).test_client()
+    response = client.get("/", headers={"X-Forwarded-Proto": "https"})
+    assert ("Strict-Transport-Security" in response.headers) == secure
 
 
 @pytest.mark.parametrize("trusted", [0, 1, 2])
-def test_h10_no_proxy_tells_what_links_start_with(behind, trusted):
+def test_h10_proxies_do_not_change_links(app_with, trusted):
     public = "https://api.example.com/base"
-    client = behind(TRUSTED_PROXIES=trusted, PUBLIC_URL=public).test_client()
+    client = app_with(TRUSTED_PROXIES=trusted, PUBLIC_URL=public).test_client()
     names = ("Host", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Port")
     headers = dict.fromkeys(names, "evil.example, evil.example")
     headers |= {"Host": "evil.example", "Forwarded": "host=evil.example;proto=ftp"}
     account = {"username": "eve", "email": "eve@example.com", "password": PASSWORD}
-    made = client.post("/api/v1/auth/register", json=account, headers=headers)
-    assert made.headers["Location"] == f"{public}/api/v1/auth/me"
+    registered = client.post("/api/v1/auth/register", json=account, headers=headers)
+    assert registered.headers["Location"] == f"{public}/api/v1/auth/me"
     problem = client.get("/nothing", headers=headers)
     assert problem.json["type"] == f"{public}/problems/not_found"
-    for answer in (made, problem, client.get("/", headers=headers)):
-        assert "evil.example" not in f"{answer.headers}{answer.text}"
+    for response in (registered, problem, client.get("/", headers=headers)):
+        assert "evil.example" not in f"{response.headers}{response.text}"
 
 
 HOSTS = "api.example.com, .internal.example"
@@ -90,8 +90,8 @@ HOSTS = "api.example.com, .internal.example"
 @pytest.mark.parametrize(
     "host", ["api.example.com", "api.example.com:8443", "a.internal.example", "internal.example"]
 )
-def test_a_trusted_host_is_served(behind, host):
-    client = behind(TRUSTED_HOSTS=HOSTS).test_client()
+def test_trusted_host_is_served(app_with, host):
+    client = app_with(TRUSTED_HOSTS=HOSTS).test_client()
     assert client.get("/ping", headers={"Host": host}).json == {"message": "pong"}
 
 
@@ -100,16 +100,16 @@ def test_a_trusted_host_is_served(behind, host):
     ["evil.example", "api.example.com.evil.example", "xapi.example.com", "127.0.0.1", "localhost"],
 )
 @pytest.mark.parametrize("path", ["/ping", "/nothing", LOGIN])
-def test_any_other_host_is_a_bad_request(behind, host, path):
-    client = behind(TRUSTED_HOSTS=HOSTS).test_client()
+def test_untrusted_host_is_a_bad_request(app_with, host, path):
+    client = app_with(TRUSTED_HOSTS=HOSTS).test_client()
     assert_problem(client.get(path, headers={"Host": host}), 400, "bad_request")
 
 
-def test_a_host_that_a_proxy_tells_is_no_host(behind):
-    client = behind(TRUSTED_HOSTS=HOSTS, TRUSTED_PROXIES=1).test_client()
+def test_forwarded_host_is_ignored(app_with):
+    client = app_with(TRUSTED_HOSTS=HOSTS, TRUSTED_PROXIES=1).test_client()
     headers = {"Host": "evil.example", "X-Forwarded-Host": "api.example.com"}
     assert_problem(client.get("/ping", headers=headers), 400, "bad_request")
 
 
-def test_by_default_any_host_is_served(client):
+def test_any_host_is_served_by_default(client):
     assert client.get("/ping", headers={"Host": "any.example"}).json == {"message": "pong"}

@@ -1,4 +1,4 @@
-"""K: what happens at once: nothing is lost or doubled, and nobody gets a 5xx."""
+"""Checks K1 to K3: concurrent requests lose nothing, create no duplicates, and never get a 5xx."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,36 +14,36 @@ from tests.problems import assert_problem
 CROWD = 20
 
 
-def statuses(answers):
-    return Counter(answer.status_code for answer in answers)
+def statuses(responses):
+    return Counter(response.status_code for response in responses)
 
 
-def test_k1_of_parallel_registrations_of_one_address_one_opens_an_account(at_once, stored):
+def test_k1_one_of_20_parallel_registrations_succeeds(run_parallel, stored):
     bodies = [
         {"username": f"user-{n}", "email": "Ada@Example.com", "password": PASSWORD}
         for n in range(CROWD)
     ]
-    answers = at_once(None, [("POST", "/auth/register", body) for body in bodies])
-    assert statuses(answers) == {201: 1, 409: CROWD - 1}
-    [opened] = [answer.json for answer in answers if answer.status_code == 201]
-    for answer in answers:
-        if answer.status_code == 409:
-            assert_problem(answer, 409, "conflict", field="email")
-    assert stored(select(User.id, User.username)) == [(opened["id"], opened["username"])]
+    responses = run_parallel(None, [("POST", "/auth/register", body) for body in bodies])
+    assert statuses(responses) == {201: 1, 409: CROWD - 1}
+    [created] = [response.json for response in responses if response.status_code == 201]
+    for response in responses:
+        if response.status_code == 409:
+            assert_problem(response, 409, "conflict", field="email")
+    assert stored(select(User.id, User.username)) == [(created["id"], created["username"])]
 
 
-def test_k2_of_20_increments_by_read_if_match_and_retry_none_is_lost(alice, stored):
+def test_k2_no_increment_with_if_match_is_lost(alice, stored):
     path = f"/tasks/{alice.task('0')['id']}"
 
     def increment(_number):
-        client = alice.again()
+        client = alice.with_new_client()
         while True:
             read = client.get(path)
             counted = {"title": str(int(read.json["title"]) + 1)}
-            answer = client.patch(path, counted, headers={"If-Match": read.headers["ETag"]})
-            if answer.status_code == 200:
-                return answer.json["title"]
-            assert_problem(answer, 412, "stale_version")
+            response = client.patch(path, counted, headers={"If-Match": read.headers["ETag"]})
+            if response.status_code == 200:
+                return response.json["title"]
+            assert_problem(response, 412, "stale_version")
 
     with ThreadPoolExecutor(CROWD) as threads:
         counts = list(threads.map(increment, range(CROWD)))
@@ -61,42 +61,42 @@ def test_k2_of_20_increments_by_read_if_match_and_retry_none_is_lost(alice, stor
     ],
 )
 @pytest.mark.parametrize("headers", [{}, {"If-Match": '"1"'}])
-def test_k3_a_delete_racing_changes_leaves_nothing_and_no_error(
-    alice, at_once, stored, method, path, body, headers
+def test_k3_delete_during_updates_leaves_no_row(
+    alice, run_parallel, stored, method, path, body, headers
 ):
     task = f"/tasks/{alice.task()['id']}"
     requests = [(method, f"{task}{path}", body, headers)] * (CROWD - 1)
-    *changes, deletion = at_once(alice, [*requests, ("DELETE", task, None)])
+    *changes, deletion = run_parallel(alice, [*requests, ("DELETE", task, None)])
     assert deletion.status_code == 204
     assert statuses(changes).keys() <= {200, 404, 412}
     if headers:
         assert statuses(changes)[200] <= 1
-    for answer in changes:
-        if answer.status_code == 404:
-            assert_problem(answer, 404, "not_found")
+    for response in changes:
+        if response.status_code == 404:
+            assert_problem(response, 404, "not_found")
     assert stored(select(Task.id)) == []
 
 
-def test_k3_a_delete_racing_a_batch_leaves_nothing_and_no_error(alice, at_once, stored):
+def test_k3_delete_during_batches_leaves_no_row(alice, run_parallel, stored):
     task = alice.task()
     change = {"op": "update", "id": task["id"], "body": {"title": "Changed"}}
     batches = [("POST", "/tasks/batch", {"atomic": True, "operations": [change]})] * (CROWD - 1)
-    *changes, deletion = at_once(alice, [*batches, ("DELETE", f"/tasks/{task['id']}", None)])
+    *changes, deletion = run_parallel(alice, [*batches, ("DELETE", f"/tasks/{task['id']}", None)])
     assert deletion.status_code == 204
     assert statuses(changes).keys() <= {200, 404}
     assert stored(select(Task.id)) == []
 
 
-def test_k3_of_parallel_deletions_one_deletes(alice, at_once, stored):
+def test_k3_one_of_20_parallel_deletes_succeeds(alice, run_parallel, stored):
     path = f"/tasks/{alice.task()['id']}"
-    answers = at_once(alice, [("DELETE", path, None)] * CROWD)
-    assert statuses(answers) == {204: 1, 404: CROWD - 1}
+    responses = run_parallel(alice, [("DELETE", path, None)] * CROWD)
+    assert statuses(responses) == {204: 1, 404: CROWD - 1}
     assert stored(select(Task.id)) == []
 
 
-def test_k3_creations_that_race_the_end_of_their_account_leave_no_orphans(alice, at_once, stored):
+def test_k3_creates_during_account_deletion_leave_no_orphans(alice, run_parallel, stored):
     requests = [("POST", "/tasks", {"title": f"By {n}"}) for n in range(CROWD - 1)]
-    *creations, ending = at_once(alice, [*requests, ("DELETE", "/auth/me", None)])
+    *creations, ending = run_parallel(alice, [*requests, ("DELETE", "/auth/me", None)])
     assert ending.status_code == 204
     assert statuses(creations).keys() <= {201, 401, 409}
     assert stored(select(Task.id)) == stored(select(User.id)) == []

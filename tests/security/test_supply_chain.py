@@ -1,4 +1,4 @@
-"""What the service is made of: locked with hashes, listed, and audited without gaps."""
+"""Checks P1 and P2: hashes in the lock, the bill of materials, and the audit."""
 
 import json
 import subprocess
@@ -21,17 +21,17 @@ def run(*command):
 
 
 @contextmanager
-def vulnerability_service(answers) -> Iterator[str]:
-    """Serve OSV's query on loopback: ``answers`` tells of a package's name what is said of it."""
+def vulnerability_service(respond) -> Iterator[str]:
+    """Serve the OSV API on loopback; ``respond`` maps a package to a response, None to 503."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = answers(asked["package"]["name"])
-            body = json.dumps(answer or {}).encode()
-            self.send_response(503 if answer is None else 200)
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            response = respond(query["package"]["name"])
+            body = json.dumps(response or {}).encode()
+            self.send_response(503 if response is None else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -49,15 +49,15 @@ def audit(url):
     return run(".ci/audit", "--vulnerability-service", "osv", "--osv-url", url)
 
 
-def test_p1_everything_in_the_lock_has_its_hashes():
+def test_p1_every_locked_package_has_hashes():
     for part in ("default", "develop"):
         assert LOCK[part]
         for name, package in LOCK[part].items():
-            assert all(known.startswith("sha256:") for known in package["hashes"]), name
+            assert all(value.startswith("sha256:") for value in package["hashes"]), name
             assert package["hashes"], name
 
 
-def test_p1_a_package_that_is_not_the_locked_one_is_not_installed(tmp_path):
+def test_p1_package_with_a_wrong_hash_is_not_installed(tmp_path):
     listed = run(".ci/dependencies", "lock").stdout.splitlines()
     [right] = [line for line in listed if line.startswith("itsdangerous==")]
     wrong = right.split(" ")[0] + " --hash=sha256:" + "0" * 64
@@ -70,49 +70,49 @@ def test_p1_a_package_that_is_not_the_locked_one_is_not_installed(tmp_path):
 
     assert install(right, "right").returncode == 0
     assert (tmp_path / "right" / "itsdangerous").is_dir()
-    refused = install(wrong, "wrong")
-    assert refused.returncode != 0
-    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    rejected = install(wrong, "wrong")
+    assert rejected.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in rejected.stderr
     assert not (tmp_path / "wrong" / "itsdangerous").exists()
 
 
-def test_p1_the_bill_of_materials_is_the_lock():
-    printed = run(".ci/sbom")
-    assert printed.returncode == 0, printed.stderr
-    bill = json.loads(printed.stdout)
+def test_p1_bill_of_materials_matches_the_lock():
+    process = run(".ci/sbom")
+    assert process.returncode == 0, process.stderr
+    bill = json.loads(process.stdout)
     assert bill["bomFormat"] == "CycloneDX"
     listed = {component["name"]: f"=={component['version']}" for component in bill["components"]}
     assert listed == {name: package["version"] for name, package in SERVED.items()}
 
 
-def test_p2_an_audit_that_finds_nothing_has_asked_about_every_package():
-    asked = []
-    with vulnerability_service(lambda name: asked.append(name) or {"vulns": []}) as url:
-        found = audit(url)
-    assert found.returncode == 0, found.stderr
+def test_p2_audit_checks_every_package():
+    checked = []
+    with vulnerability_service(lambda name: checked.append(name) or {"vulns": []}) as url:
+        process = audit(url)
+    assert process.returncode == 0, process.stderr
     locked = LOCK["default"].keys() | LOCK["develop"].keys()
-    assert set(asked) == {name.replace(".", "-") for name in locked}
-    assert f"{len(asked)} packages audited, 0 vulnerabilities." in found.stdout
+    assert set(checked) == {name.replace(".", "-") for name in locked}
+    assert f"{len(checked)} packages audited, 0 vulnerabilities." in process.stdout
 
 
-def test_p2_an_audit_fails_by_a_vulnerability_and_names_it():
-    flaw = {
+def test_p2_audit_fails_on_a_vulnerability():
+    vulnerability = {
         "id": "PYSEC-2030-1",
-        "summary": "It is broken.",
+        "summary": "A vulnerability.",
         "affected": [{"package": {"name": "flask", "ecosystem": "PyPI"}, "ranges": []}],
     }
-    with vulnerability_service(lambda name: {"vulns": [flaw] * (name == "flask")}) as url:
-        found = audit(url)
-    assert found.returncode != 0
-    assert "PYSEC-2030-1" in found.stdout
+    with vulnerability_service(lambda name: {"vulns": [vulnerability] * (name == "flask")}) as url:
+        process = audit(url)
+    assert process.returncode != 0
+    assert "PYSEC-2030-1" in process.stdout
 
 
-@pytest.mark.parametrize("unanswered", ["flask", ""])
-def test_p2_an_audit_fails_when_nobody_could_be_asked_about_a_package(unanswered):
-    def answer(name):
-        return None if name.startswith(unanswered) else {"vulns": []}
+@pytest.mark.parametrize("failing_prefix", ["flask", ""])
+def test_p2_audit_fails_if_a_package_was_not_checked(failing_prefix):
+    def respond(name):
+        return None if name.startswith(failing_prefix) else {"vulns": []}
 
-    with vulnerability_service(answer) as url:
-        found = audit(url)
-    assert found.returncode != 0
-    assert "0 vulnerabilities" not in found.stdout
+    with vulnerability_service(respond) as url:
+        process = audit(url)
+    assert process.returncode != 0
+    assert "0 vulnerabilities" not in process.stdout

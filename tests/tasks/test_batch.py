@@ -1,4 +1,4 @@
-"""Batches: many operations in one call, each as its own call would do it."""
+"""Batches: each operation has the result of its own request."""
 
 import pytest
 from sqlalchemy import select

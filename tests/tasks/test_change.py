@@ -1,4 +1,4 @@
-"""Changing tasks: PATCH merges, PUT replaces, and the server keeps what is its own."""
+"""Updates: PATCH merges, PUT replaces, derived columns follow."""
 
 from datetime import UTC, datetime
 

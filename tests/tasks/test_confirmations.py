@@ -1,4 +1,4 @@
-"""What is mailed to whoever asked for a mail of each task that it creates."""
+"""Emails about created tasks, for users who ask for them."""
 
 from contextlib import suppress
 
@@ -6,28 +6,29 @@ import pytest
 import time_machine
 from sqlalchemy import select, update
 
+from app import clock
 from app.auth.models import User
 from app.extensions import db
-from app.mail import letters
-from app.outbox import work
-from app.outbox.models import OutboxItem
+from app.mail import sender
+from app.outbox import leases
+from app.outbox.models import OutboxMessage
 from app.tasks.models import Task
-from tests.accounts import prove_address
-from tests.http.test_idempotency import KEY
+from tests.accounts import verify_email
+from tests.api.test_idempotency import KEY
 from tests.mailbox import told
 
 HERS = "alice@example.com"
 API = "http://127.0.0.1:5000/api/v1"
 FOOT = (
-    "You asked for a mail of each task that you create."
-    f' To get none, set "notify_on_create" to false at {API}/auth/me.'
+    "You receive an email for each task that you create."
+    f' To stop these emails, set "notify_on_create" to false at {API}/auth/me.'
 )
 
 
 @pytest.fixture
 def asking(alice, mails):
     """Alice, who proved her address and wants a mail of what she creates."""
-    prove_address(alice, mails)
+    verify_email(alice, mails)
     assert alice.patch("/auth/me", {"notify_on_create": True}).json["notify_on_create"] is True
     return alice
 
@@ -154,7 +155,7 @@ def test_a_batch_that_creates_nothing_is_not_confirmed(asking, mails):
 
 
 def test_who_did_not_ask_is_not_mailed(alice, mails):
-    prove_address(alice, mails)
+    verify_email(alice, mails)
     alice.task()
     assert mails.arrived() == []
 
@@ -192,7 +193,7 @@ def test_a_personal_token_creates_with_a_mail_too(asking, mails):
 
 def test_where_no_mail_can_be_sent_nothing_is_enqueued(asking, no_mail, stored):
     asking.task()
-    assert stored(select(OutboxItem.id)) == []
+    assert stored(select(OutboxMessage.id)) == []
 
 
 def test_a_keyed_request_that_is_repeated_is_confirmed_once(asking, mails):
@@ -226,13 +227,13 @@ def test_a_mail_whose_process_died_is_sent_again_as_the_same(app, asking, mails,
         send(*args, **kwargs)
         raise Killed
 
-    send = letters.send
+    send = sender.send
     asking.task("First")
     with monkeypatch.context() as patched, suppress(Killed):
-        patched.setattr(letters, "send", send_and_die)
+        patched.setattr(sender, "send", send_and_die)
         mails.arrived()
     [first] = app.extensions["mailman"].outbox
-    with time_machine.travel(work.clock.now() + work.items.LEASE):
+    with time_machine.travel(clock.now() + leases.LEASE):
         asking.task("Other")
         again, other = (letter.message()["Message-ID"] for letter in mails.arrived()[1:])
     assert again == first.message()["Message-ID"]

@@ -1,4 +1,4 @@
-"""Cursors lead on in the list that they were made in, and nowhere else."""
+"""Cursors are valid only for the list that they were made for."""
 
 import string
 
@@ -20,7 +20,7 @@ def cursor(alice):
 
 def assert_refused(answer):
     body = assert_problem(answer, 422, "invalid_cursor")
-    said = "The cursor does not belong to this list, sort and filters."
+    said = "The cursor does not match this list, sort and filters."
     assert body["detail"] == said
     assert body["errors"] == [{"parameter": "cursor", "detail": said}]
     assert "Link" not in answer.headers

@@ -1,4 +1,4 @@
-"""What the filters of the list let through."""
+"""Filters of the list of tasks."""
 
 from datetime import UTC, datetime
 
@@ -189,10 +189,10 @@ def test_what_came_or_changed_lately_can_be_asked_for(accounts, query, titles):
         alice = accounts.make("alice")
         early = alice.task("Early")
         clock.move_to(datetime(2030, 1, 31, 10, tzinfo=UTC))
-        alice = alice.again()
+        alice = alice.with_new_client()
         alice.task("Late")
         clock.move_to(datetime(2030, 1, 31, 11, tzinfo=UTC))
-        alice = alice.again()
+        alice = alice.with_new_client()
         alice.put(f"/tasks/{early['id']}/status", {"status": "completed"})
         found = alice.get("/tasks", query_string=query).json["data"]
     assert [task["title"] for task in found] == titles

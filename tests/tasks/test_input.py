@@ -1,4 +1,4 @@
-"""What a body or a path may not say of a task: refused by its place, and nothing stored."""
+"""Invalid requests: rejected by field, and nothing is stored."""
 
 import pytest
 from sqlalchemy import select
@@ -111,7 +111,7 @@ def test_every_fault_is_named_at_once(write):
     body = {"title": "", "status": "done", "priority": 1, "due_date": "no", "id": 1, "what": 2}
     answer = write("POST", body)
     assert pointers(answer) == {f"/{field}" for field in body}
-    assert answer.json["detail"] == "6 fields are not acceptable."
+    assert answer.json["detail"] == "6 fields are invalid."
 
 
 def test_a_title_is_needed(alice, stored):

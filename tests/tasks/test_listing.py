@@ -1,4 +1,4 @@
-"""The list of tasks: its orders, its pages, and what may be asked of it."""
+"""The list of tasks: sorts, pages and query parameters."""
 
 import pytest
 from sqlalchemy import delete
@@ -142,7 +142,7 @@ def test_a_parameter_that_is_unknown_or_says_nothing_known_is_refused_by_name(al
 def test_every_bad_parameter_is_named_at_once(alice):
     answer = alice.get("/tasks?limit=0&sort=no&status=no&nothing=1")
     assert parameters(answer) == {"limit", "sort", "status", "nothing"}
-    assert answer.json["detail"] == "4 fields are not acceptable."
+    assert answer.json["detail"] == "4 fields are invalid."
 
 
 def test_a_query_on_a_write_is_refused(alice):

@@ -1,4 +1,4 @@
-"""Who may do what: one's own tasks are one's own; administrators reach any by its id."""
+"""Permissions: users reach their own tasks, administrators any task by its id."""
 
 import pytest
 from sqlalchemy import select

@@ -143,8 +143,8 @@ def test_what_is_to_be_reminded_of_among_100000_tasks_is_found_by_its_index(app,
         db.session.commit()
         analyse()
         with plans(app) as seen:
-            asked = {"now": moment, "most": 500}
-            found = db.session.execute(reminders.AWAITED, asked).all()
+            params = {"now": moment, "batch_size": 500}
+            found = db.session.execute(reminders.CANDIDATES, params).all()
             db.session.rollback()
     assert len(found) == 500
     [plan] = seen

@@ -1,7 +1,7 @@
-"""Places: behind any other, and short however many there were."""
+"""Positions: each after the last, and short."""
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.positions import DIGITS, FIRST, after
@@ -9,14 +9,14 @@ from app.tasks.positions import DIGITS, FIRST, after
 PLACES = st.text(DIGITS, min_size=1, max_size=100) | st.text("z0", min_size=1, max_size=100)
 
 
-@given(PLACES)
+@hypothesis.given(PLACES)
 def test_a_place_is_behind_any_that_it_is_made_after(place):
     behind = after(place)
     assert behind.encode() > place.encode()
     assert set(behind) <= set(DIGITS)
 
 
-@given(PLACES)
+@hypothesis.given(PLACES)
 def test_places_after_the_longest_that_a_client_may_give_fit_their_column(place):
     for _ in range(50):
         place = after(place)

@@ -1,4 +1,4 @@
-"""How many statements each route of tasks runs: the session with its user, then its own."""
+"""Number of statements of each task endpoint."""
 
 import pytest
 from sqlalchemy import select

@@ -1,4 +1,4 @@
-"""Reminders: once each, at the moment in the task's zone or its owner's."""
+"""Reminders: sent once, in the time zone of the task or of its owner."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,10 @@ from sqlalchemy import insert, select, update
 from app.auth.models import User
 from app.extensions import db
 from app.outbox import schedule
-from app.outbox.models import OutboxItem
+from app.outbox.models import OutboxMessage
 from app.tasks import reminders
-from app.tasks.models import Task, due_moment, if_ahead
-from tests.accounts import prove_address
+from app.tasks.models import Task, due_moment, future_or_none
+from tests.accounts import verify_email
 from tests.factories import TaskRow
 from tests.mailbox import told
 
@@ -31,7 +31,7 @@ def clock():
 
 @pytest.fixture
 def alice(clock, accounts, mails):
-    return prove_address(accounts.make("alice"), mails)
+    return verify_email(accounts.make("alice"), mails)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_a_day_is_reminded_of_at_eight_in_its_zone(day, zone, moment):
     found = due_moment(datetime.fromisoformat(day).date(), None, zone)
     assert found.astimezone(UTC) == instant(moment)
     a_little = timedelta(microseconds=1)
-    assert if_ahead(found, instant(moment) - a_little) == instant(moment)
-    assert if_ahead(found, instant(moment)) is None
+    assert future_or_none(found, instant(moment) - a_little) == instant(moment)
+    assert future_or_none(found, instant(moment)) is None
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Manila", "America/Juneau", "Pacific/Kiritimati"])
@@ -255,7 +255,7 @@ def test_days_follow_their_owner_into_another_zone(
 
 def test_a_zone_in_which_the_morning_is_over_reminds_at_once(alice, clock, mails, reminded):
     clock.move_to(instant("2030-06-15T07:00:00Z"))
-    alice = alice.again()
+    alice = alice.with_new_client()
     alice.task("Today", due_date="2030-06-15")
     alice.patch("/auth/me", {"time_zone": "Europe/Zurich"})
     assert mails.arrived() == []
@@ -267,7 +267,7 @@ def test_a_change_of_something_else_than_the_zone_looks_at_nothing(alice, stored
     alice.task(due_date="2030-06-16")
     for changes in ({"username": "alicia"}, {"time_zone": "UTC"}):
         assert alice.patch("/auth/me", changes).status_code == 200
-    assert stored(select(OutboxItem.kind)) == []
+    assert stored(select(OutboxMessage.type)) == []
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Adak"])
@@ -329,7 +329,7 @@ def test_who_is_not_to_be_mailed_is_not_and_not_later_either(
         change(**UNWANTED[why])
     assert run() == 1
     change(**UNWANTED[why])
-    assert len(stored(select(OutboxItem.id))) == (when != "before")
+    assert len(stored(select(OutboxMessage.id))) == (when != "before")
     assert mails.arrived() == []
     change(notify_when_due=True, email_verified=True, disabled_at=None)
     assert (run(), mails.arrived(), stored(REMIND_AT)) == (0, [], [(None,)])
@@ -339,7 +339,7 @@ def test_where_no_mail_can_be_sent_none_waits(alice, clock, no_mail, run, stored
     alice.task(due_at="2030-06-14T12:05:00Z")
     clock.shift(timedelta(minutes=5))
     assert run() == 1
-    assert stored(select(OutboxItem.id)) == []
+    assert stored(select(OutboxMessage.id)) == []
     assert stored(REMIND_AT) == [(None,)]
 
 
@@ -375,7 +375,7 @@ def test_nothing_of_a_run_that_fails_is_kept(app, alice, clock, run, mails, stor
         with pytest.raises(RuntimeError):
             run()
     assert stored(REMIND_AT) == [(instant("2030-06-14T12:05:00Z"),)]
-    assert stored(select(OutboxItem.id)) == []
+    assert stored(select(OutboxMessage.id)) == []
     run()
     assert told(mails.arrived()) == {(HERS, "Due: Call")}
 
@@ -389,7 +389,7 @@ def fill(app, account, count, **columns):
 
 
 def test_however_many_run_at_once_each_is_told_once(app, alice, mails, monkeypatch):
-    monkeypatch.setattr(reminders, "CHUNK", 7)
+    monkeypatch.setattr(reminders, "BATCH_SIZE", 7)
     fill(app, alice, 100, due_at=NOW)
     start = Barrier(4)
 
@@ -427,4 +427,4 @@ def test_a_run_takes_as_many_statements_however_many_are_due(
         assert run() == count
     # Found, settled, enqueued; and found that there is nothing more.
     assert len(seen) == 4, seen
-    assert len(stored(select(OutboxItem.id))) == count
+    assert len(stored(select(OutboxMessage.id))) == count

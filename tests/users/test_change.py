@@ -6,9 +6,9 @@ from threading import Barrier
 import pytest
 from sqlalchemy import func, select
 
+from app.api.models import IdempotencyRecord
 from app.audit.models import AuditEvent
 from app.auth.models import PersonalToken, Role, Session, User
-from app.http.models import KeptAnswer
 from app.tasks.models import Task
 from tests.accounts import PASSWORD
 from tests.problems import assert_problem, pointers
@@ -48,7 +48,7 @@ def test_a_disabled_account_is_refused_at_once_and_goes_on_when_it_is_enabled(
     admin, alice, client, accounts, events, stored
 ):
     asked = {"name": "script", "scopes": ["account:read"]}
-    script = alice.again()
+    script = alice.with_new_client()
     script.access_token = alice.post("/auth/tokens", asked).json["token"]
     sessions = stored(select(Session.id).where(Session.user_id == alice.id))
     answer = admin.patch(f"/users/{alice.id}", {"disabled": True})
@@ -135,7 +135,7 @@ def test_a_deleted_account_is_gone_with_all_that_is_its_own(admin, alice, bob, e
     answer = admin.delete(f"/users/{alice.id}")
     assert (answer.status_code, answer.data) == (204, b"")
     assert stored(select(Task.title)) == [("bob",)]
-    for owner in (PersonalToken.user_id, KeptAnswer.user_id):
+    for owner in (PersonalToken.user_id, IdempotencyRecord.user_id):
         assert stored(select(owner)) == [(bob.id,)]
     assert alice.id not in [user_id for (user_id,) in stored(select(Session.user_id))]
     assert_problem(alice.get("/auth/me"), 401, "token_revoked")

@@ -1,9 +1,7 @@
-"""What our own formats say of a task: what clients may say, and what only the server tells."""
+"""The fields of a task in JSON and CSV files."""
 
-from app.tasks.schemas import CREATE_TASK, TASK
+from app.tasks.schemas import CreateTaskSchema, TaskSchema
 
-SAID = frozenset(CREATE_TASK.fields)
-# In the order of a task's members.
-COLUMNS = tuple(TASK.dump_fields)
-# An export has them; an import makes its own.
-SHOWN_ONLY = frozenset(COLUMNS) - SAID
+COLUMNS = tuple(TaskSchema().dump_fields)
+# Ignored by imports, so that a client can import an export.
+READ_ONLY = frozenset(COLUMNS) - frozenset(CreateTaskSchema().fields)

@@ -1,7 +1,7 @@
-"""CSV (RFC 4180): a header of our names, a row a task, an empty cell for what is not said.
+"""CSV (RFC 4180) with a header of field names. An empty cell means that the field is absent.
 
-Cells are written as they are. A spreadsheet may take one that begins with ``=`` for a formula; a
-sign in front of it would be part of the title when the file is imported again.
+Cells are not escaped: a spreadsheet may run one that begins with ``=`` as a formula, but a prefix
+would become part of the title when the file is imported again.
 """
 
 import csv
@@ -10,40 +10,41 @@ from datetime import date, datetime
 from io import StringIO
 from typing import IO, Any
 
-from app.http.output import Row as Task
-from app.jobs.formats.columns import COLUMNS, SAID, SHOWN_ONLY
-from app.jobs.formats.rows import Lines, Refused, Row, fault, unreadable
+from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, unreadable
+from app.jobs.formats.columns import COLUMNS, READ_ONLY
 
 
 class CsvReader:
-    """Reads what CsvWriter writes, with fewer columns or in another order too."""
+    """Reads tasks from CSV; the columns may be fewer and in any order."""
 
     def rows(self, file: IO[bytes]) -> Iterator[Row]:
-        found = cells_of(file)
-        header = _header(next(found).raw)
-        for line, cells in found:
+        table = read_cells(file)
+        header = next(table).raw
+        _validate_header(header)
+        for line, cells in table:
             yield Row(line, (header, cells))
 
     def fields(self, raw: tuple[Sequence[str], Sequence[str]], time_zone: str) -> Mapping[str, Any]:
-        return {
-            name: cell for name, cell in paired(*raw).items() if cell and name not in SHOWN_ONLY
-        }
+        cells = cells_by_column(*raw)
+        return {name: cell for name, cell in cells.items() if cell and name not in READ_ONLY}
 
 
 class CsvWriter:
-    between = end = b""
+    """Writes tasks as CSV with all columns."""
+
+    separator = footer = b""
 
     def __init__(self) -> None:
-        self.begin = _line(COLUMNS)
+        self.header = _format_line(COLUMNS)
 
     def write(self, task: Task) -> bytes:
-        return _line([_cell(task[name]) for name in COLUMNS])
+        return _format_line([_format_cell(task[name]) for name in COLUMNS])
 
 
-def cells_of(file: IO[bytes]) -> Iterator[Row]:
-    """Yield the cells of each row that has any, the header first. Raises Unreadable."""
-    lines = Lines(file)
-    reader = csv.reader(_decoded(lines), strict=True)
+def read_cells(file: IO[bytes]) -> Iterator[Row]:
+    """Yield the cells of each row that is not empty, the header first."""
+    lines = LineReader(file)
+    reader = csv.reader((decode_line(line, lines.number) for line in lines), strict=True)
     is_empty = True
     while True:
         lines.begin_row()
@@ -61,34 +62,23 @@ def cells_of(file: IO[bytes]) -> Iterator[Row]:
         raise unreadable("The file is empty.")
 
 
-def paired(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
-    """Return the cells of a row by their columns. Raises Refused where there are not as many."""
+def cells_by_column(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """Return the cells of a row by column name. Raises RowError if their number is wrong."""
     if len(cells) != len(header):
-        told = f"Has {len(cells)} cells, where the header has {len(header)}."
-        raise Refused([fault(told)])
+        raise RowError(f"The row has {len(cells)} cells, but the header has {len(header)}.")
     return dict(zip(header, cells, strict=True))
 
 
-def _decoded(lines: Lines) -> Iterator[str]:
-    for line in lines:
-        try:
-            yield line.decode()
-        except UnicodeDecodeError:
-            raise unreadable(f"Line {lines.number} is not UTF-8.") from None
-
-
-def _header(names: Sequence[str]) -> Sequence[str]:
-    """Return the names of the columns. Raises Unreadable unless each is one of ours, once."""
-    if unknown := [name for name in names if name not in SAID | SHOWN_ONLY]:
+def _validate_header(names: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in COLUMNS]:
         raise unreadable(f"The header has an unknown column: {unknown[0][:100]!r}.")
     if len(set(names)) < len(names):
-        raise unreadable("The header has a column twice.")
+        raise unreadable("The header has a duplicate column.")
     if "title" not in names:
         raise unreadable("The header has no column title.")
-    return names
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
@@ -96,7 +86,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def _format_line(cells: Sequence[str]) -> bytes:
     text = StringIO()
     csv.writer(text).writerow(cells)
     return text.getvalue().encode()

@@ -1,8 +1,4 @@
-"""JSON: an array of tasks, or an object with that as ``tasks``.
-
-The file is cut into the texts of its elements, so that one is in memory at a time and each is read
-as strictly as a request's body is. What is no JSON at all is found while cutting.
-"""
+"""JSON: an array of tasks, or an object with the array as ``tasks``."""
 
 import json
 import re
@@ -11,162 +7,162 @@ from typing import IO, Any
 
 import orjson
 
-from app.errors import MalformedJson
-from app.http.body import DEEPEST, read_json
-from app.http.output import Row as Task
-from app.jobs.formats.columns import SHOWN_ONLY
-from app.jobs.formats.rows import BOM, MOST, Refused, Row, Unreadable, fault, unreadable
+from app.api.parsing import MAX_DEPTH, parse_json
+from app.errors import MalformedJson, ValidationFailed
+from app.jobs.formats.base import BOM, MAX_ROW_BYTES, Row, RowError, Task, unreadable
+from app.jobs.formats.columns import READ_ONLY
 
-BLOCK = 64 * 1024
-SHAPE = 'Must be an array of tasks, or {"tasks": [...]} and nothing else.'
+READ_SIZE = 64 * 1024
 
-_head = re.compile(rb'(\{\s*"tasks"\s*:\s*)?\[')
-_space = re.compile(rb"[ \t\r\n]*")
-_scalar = re.compile(rb"[^\s,\[\]{}\"]+")
-_string = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-# Up to the next bracket; a string that does not end here stops it too. Were the whole possessive,
-# Python 3.11.2, which is Debian 12's, would pass by what is held of such a string.
-_run = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*', re.DOTALL)
+START = re.compile(rb'(\{\s*"tasks"\s*:\s*)?\[')
+SPACE = re.compile(rb"[ \t\r\n]*")
+SCALAR = re.compile(rb"[^\s,\[\]{}\"]+")
+STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Everything up to a bracket or an incomplete string. The outer repetition is not possessive:
+# Python 3.11.2 (Debian 12) would then skip into the incomplete string.
+NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*', re.DOTALL)
 
 
 class JsonReader:
-    """Reads what JsonWriter writes, and what others say of tasks in our words."""
+    """Reads tasks from JSON; each is parsed as strictly as a request body."""
 
     def rows(self, file: IO[bytes]) -> Iterator[Row]:
-        yield from _Cutter(file).elements()
+        yield from JsonArraySplitter(file)
 
     def fields(self, raw: bytes, time_zone: str) -> Mapping[str, Any]:
         try:
-            task = read_json(raw)
+            task = parse_json(raw)
         except MalformedJson as error:
-            # The text is JSON: what has no reason of its own is a number.
-            told = error.detail if error.detail != MalformedJson.detail else "A number is too long."
-            raise Refused([fault(told)]) from None
+            # The splitter has validated the syntax. Without a reason it is the length of a number.
+            has_reason = error.detail != MalformedJson.detail
+            raise RowError(error.detail if has_reason else "A number is too long.") from None
         if not isinstance(task, dict):
-            raise Refused([fault("Must be an object.")])
-        return {name: value for name, value in task.items() if name not in SHOWN_ONLY}
+            raise RowError("Must be an object.")
+        return {name: value for name, value in task.items() if name not in READ_ONLY}
 
 
 class JsonWriter:
-    begin = b'{"tasks":[\n'
-    between = b",\n"
-    end = b"\n]}\n"
+    """Writes tasks as JSON, one per line."""
+
+    header = b'{"tasks":[\n'
+    separator = b",\n"
+    footer = b"\n]}\n"
 
     def write(self, task: Task) -> bytes:
         return orjson.dumps(task, option=orjson.OPT_UTC_Z)
 
 
-class _Cutter:
-    """Cuts a file; ``_at`` is the place in what is held of it, ``_line`` the line of that place."""
+class JsonArraySplitter:
+    """Splits an array into the texts of its elements, with one in memory at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._held = file.read(BLOCK).removeprefix(BOM)
-        self._at = 0
+        self._buffer = file.read(READ_SIZE).removeprefix(BOM)
+        self._position = 0
         self._line = 1
 
-    def elements(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Row]:
         self._skip_space()
-        head = _head.match(self._held, self._at)
-        if head is None:
-            raise self._malformed() if self._held[self._at :] in {b"", b"{"} else self._misshapen()
-        self._take(head.end())
-        closing = b"]}" if head[1] else b"]"
-        if self._next() != b"]":
-            yield from self._listed()
-        for bracket in closing:
-            if self._next() != bytes([bracket]):
-                raise self._misshapen() if self._next() == b"," else self._malformed()
-            self._take(self._at + 1)
-        if self._next():
+        start = START.match(self._buffer, self._position)
+        if start is None:
+            is_cut_off = self._buffer[self._position :] in {b"", b"{"}
+            raise self._malformed() if is_cut_off else self._wrong_shape()
+        self._consume(start.end())
+        if self._peek() != b"]":
+            yield from self._elements()
+        for bracket in (b"]", b"}") if start[1] else (b"]",):
+            if (byte := self._peek()) != bracket:
+                raise self._wrong_shape() if byte == b"," else self._malformed()
+            self._consume(self._position + 1)
+        if self._peek():
             raise self._malformed()
 
-    def _listed(self) -> Iterator[Row]:
+    def _elements(self) -> Iterator[Row]:
         while True:
-            self._next()
+            self._skip_space()
             line = self._line
-            text = self._take(self._end())
-            self._check(text, line)
+            text = self._consume(self._find_end())
+            self._validate(text, line)
             yield Row(line, text)
-            if self._next() != b",":
+            if self._peek() != b",":
                 return
-            self._take(self._at + 1)
+            self._consume(self._position + 1)
 
-    def _end(self) -> int:
-        """Return where the element ends that begins here."""
-        first = self._next()
+    def _find_end(self) -> int:
+        """Return the end of the element at the current position."""
+        first = self._peek()
         if first in {b"", b",", b"]", b"}"}:
             raise self._malformed()
         if first in {b"{", b"["}:
-            return self._end_of_brackets()
-        pattern = _string if first == b'"' else _scalar
+            return self._find_closing_bracket()
+        pattern = STRING if first == b'"' else SCALAR
         while True:
-            found = pattern.match(self._held, self._at)
-            # A number may go on in the next block.
-            if found and (found.end() < len(self._held) or first == b'"'):
-                return found.end()
-            if not self._fill():
-                if found:
-                    return found.end()
+            match = pattern.match(self._buffer, self._position)
+            # A number may continue in the next block.
+            if match and (first == b'"' or match.end() < len(self._buffer)):
+                return match.end()
+            if not self._read_block():
+                if match:
+                    return match.end()
                 raise self._malformed()
 
-    def _end_of_brackets(self) -> int:
-        looked, depth = 0, 0
+    def _find_closing_bracket(self) -> int:
+        # Relative to the position, which moves when the buffer grows.
+        offset = depth = 0
         while True:
-            found = _run.match(self._held, self._at + looked)
-            place = found.end() if found else self._at + looked
-            sign = self._held[place : place + 1]
-            looked = place - self._at
-            if sign in {b"", b'"'}:
-                if not self._fill():
+            match = NO_BRACKET.match(self._buffer, self._position + offset)
+            offset = match.end() - self._position if match else offset
+            end = self._position + offset
+            byte = self._buffer[end : end + 1]
+            if byte in {b"", b'"'}:
+                if not self._read_block():
                     raise self._malformed()
                 continue
-            looked += 1
-            depth += 1 if sign in {b"{", b"["} else -1
-            if depth > DEEPEST:
-                raise self._malformed(f"Line {self._line}: nested more than {DEEPEST} deep.")
+            offset += 1
+            depth += 1 if byte in {b"{", b"["} else -1
+            if depth > MAX_DEPTH:
+                raise self._malformed(f"nested more than {MAX_DEPTH} levels deep")
             if not depth:
-                return self._at + looked
+                return self._position + offset
 
-    def _check(self, text: bytes, line: int) -> None:
+    def _validate(self, text: bytes, line: int) -> None:
         try:
             json.loads(text.decode())
         except (UnicodeDecodeError, json.JSONDecodeError):
-            raise self._malformed(f"Line {line}: this is not valid JSON in UTF-8.") from None
-        except ValueError:  # a number of thousands of digits, which is for the row to say
+            self._line = line
+            raise self._malformed("this is not valid JSON in UTF-8") from None
+        except ValueError:  # A number with thousands of digits: an error of this row only.
             return
 
-    def _next(self) -> bytes:
-        """Return the next sign that is no white space; none at the end."""
+    def _peek(self) -> bytes:
+        """Return the next byte that is not white space, or nothing at the end."""
         self._skip_space()
-        return self._held[self._at : self._at + 1]
+        return self._buffer[self._position : self._position + 1]
 
     def _skip_space(self) -> None:
-        while found := _space.match(self._held, self._at):
-            self._take(found.end())
-            if self._at < len(self._held) or not self._fill():
+        while match := SPACE.match(self._buffer, self._position):
+            self._consume(match.end())
+            if self._position < len(self._buffer) or not self._read_block():
                 return
 
-    def _take(self, end: int) -> bytes:
-        """Return what is held up to ``end``, and go on behind it."""
-        text = self._held[self._at : end]
+    def _consume(self, end: int) -> bytes:
+        text = self._buffer[self._position : end]
         self._line += text.count(b"\n")
-        self._at = end
+        self._position = end
         return text
 
-    def _fill(self) -> bool:
-        """Hold more of the file; tell whether there was more."""
-        self._held = self._held[self._at :]
-        self._at = 0
-        if len(self._held) > MOST:
-            raise unreadable(f"Line {self._line}: a task is longer than {MOST} bytes.")
-        block = self._file.read(BLOCK)
-        self._held += block
+    def _read_block(self) -> bool:
+        """Append a block to the unread rest of the buffer; return False at the end of the file."""
+        self._buffer = self._buffer[self._position :]
+        self._position = 0
+        if len(self._buffer) > MAX_ROW_BYTES:
+            raise unreadable(f"Line {self._line}: a task is longer than {MAX_ROW_BYTES} bytes.")
+        block = self._file.read(READ_SIZE)
+        self._buffer += block
         return bool(block)
 
-    def _malformed(self, detail: str | None = None) -> Unreadable:
-        told = detail or f"Line {self._line}: this is not valid JSON."
-        return Unreadable(MalformedJson(told))
+    def _malformed(self, reason: str = "this is not valid JSON") -> MalformedJson:
+        return MalformedJson(f"Line {self._line}: {reason}.")
 
-    def _misshapen(self) -> Unreadable:
-        return unreadable(SHAPE)
+    def _wrong_shape(self) -> ValidationFailed:
+        return unreadable('Must be an array of tasks, or {"tasks": [...]} and nothing else.')

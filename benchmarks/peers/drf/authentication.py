@@ -1,10 +1,11 @@
-"""simplejwt's authentication, which also refuses tokens that were revoked."""
+"""simplejwt's authentication with a check for revoked tokens."""
 
 from typing import Any
 
-from peers.drf.models import RevokedToken
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
+
+from benchmarks.peers.drf.models import RevokedToken
 
 
 class RevocableJWTAuthentication(JWTAuthentication):

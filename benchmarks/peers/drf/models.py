@@ -1,4 +1,4 @@
-"""The tables: Django's own users, and ours."""
+"""Models; users are Django's own."""
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -27,13 +27,13 @@ class Task(models.Model):
         urgent = 4
 
     title = models.CharField(max_length=150)
-    description = models.TextField(null=True)  # noqa: DJ001  # null is what the API tells
+    description = models.TextField(null=True)  # noqa: DJ001  # the API has null
     status = models.CharField(max_length=20, choices=Status, default=Status.pending)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.none)
     due_date = models.DateField(null=True)
     due_at = models.DateTimeField(null=True)
-    time_zone = models.CharField(max_length=64, null=True)  # noqa: DJ001  # the same
-    # Places in a list are compared byte by byte.
+    time_zone = models.CharField(max_length=64, null=True)  # noqa: DJ001  # the API has null
+    # Positions are compared byte by byte.
     position = models.CharField(max_length=255, db_collation=None if settings.IS_SQLITE else "C")
     version = models.BigIntegerField(default=1)
     created_by = models.ForeignKey(User, on_delete=models.CASCADE, db_index=False)
@@ -53,4 +53,4 @@ class Task(models.Model):
 
     @property
     def deleted_at(self) -> None:
-        """The instant of its deletion: none, as it would be gone."""
+        """Always None: tasks are deleted for good."""

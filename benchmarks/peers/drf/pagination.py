@@ -1,4 +1,4 @@
-"""Pages by a cursor: the one style of REST Framework's that does not count the rows."""
+"""Cursor pagination, the one style of REST Framework that does not count the rows."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit

@@ -1,13 +1,14 @@
-"""What comes in and goes out."""
+"""Serializers."""
 
 from typing import Any
 
-import data
 from django.db.models import Max
-from peers.drf.models import Task
-from peers.rules import POSITION, PUBLIC_URL, ZONES, settle
 from rest_framework import serializers
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer
+
+from benchmarks import dataset
+from benchmarks.peers.drf.models import Task
+from benchmarks.peers.rules import POSITION, PUBLIC_URL, ZONES, update_timestamps
 
 
 class LoginSerializer(TokenObtainPairSerializer):
@@ -21,7 +22,7 @@ class LoginSerializer(TokenObtainPairSerializer):
 
 
 class PriorityField(serializers.Field):
-    """A priority, by its name."""
+    """A priority by its name."""
 
     default_error_messages = {"invalid": "Must be one of the priorities."}
 
@@ -81,10 +82,10 @@ class TaskSerializer(serializers.ModelSerializer):
     def create(self, validated_data: dict[str, Any]) -> Task:
         user = self.context["request"].user
         if "position" not in validated_data:
-            own = Task.objects.filter(created_by=user)
-            validated_data["position"] = data.after(own.aggregate(Max("position"))["position__max"])
+            last = Task.objects.filter(created_by=user).aggregate(position=Max("position"))
+            validated_data["position"] = dataset.next_position(last["position"])
         task = Task(**validated_data, created_by=user)
-        settle(task, {"status", *validated_data})
+        update_timestamps(task, {"status", *validated_data})
         task.save()
         return task
 
@@ -92,6 +93,6 @@ class TaskSerializer(serializers.ModelSerializer):
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.version += 1
-        settle(instance, validated_data)
+        update_timestamps(instance, validated_data)
         instance.save()
         return instance

@@ -1,21 +1,21 @@
-"""Django's settings; sessions, messages and the admin are left out, which an API has no use for."""
+"""Django settings, without sessions, messages and the admin, which an API does not need."""
 
 from urllib.parse import urlsplit
 
-from peers.rules import DATABASE_URL, LIFETIME, SECRET
+from benchmarks.peers.rules import DATABASE_URL, LIFETIME, SECRET
 
 SECRET_KEY = SECRET
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1"]
 USE_TZ = True
 TIME_ZONE = "UTC"
-ROOT_URLCONF = "peers.drf.urls"
+ROOT_URLCONF = "benchmarks.peers.drf.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "rest_framework",
-    "peers.drf",
+    "benchmarks.peers.drf",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -45,11 +45,13 @@ else:
 DATABASES = {"default": {**_database, "CONN_MAX_AGE": None}}
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["peers.drf.authentication.RevocableJWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "benchmarks.peers.drf.authentication.RevocableJWTAuthentication"
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "peers.drf.pagination.TaskPagination",
+    "DEFAULT_PAGINATION_CLASS": "benchmarks.peers.drf.pagination.TaskPagination",
     "SEARCH_PARAM": "q",
     "ORDERING_PARAM": "sort",
 }

@@ -1,8 +1,9 @@
-"""The routes."""
+"""URL configuration."""
 
 from django.urls import include, path
-from peers.drf.views import LoginView, LogoutView, TaskViewSet
 from rest_framework.routers import SimpleRouter
+
+from benchmarks.peers.drf.views import LoginView, LogoutView, TaskViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("tasks", TaskViewSet, basename="task")

@@ -1,15 +1,16 @@
-"""The views."""
+"""Views."""
 
 from typing import Any
 
-from peers.drf.models import RevokedToken, Task
-from peers.drf.serializers import LoginSerializer, TaskSerializer
 from rest_framework import mixins, viewsets
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework_simplejwt.views import TokenObtainPairView
+
+from benchmarks.peers.drf.models import RevokedToken, Task
+from benchmarks.peers.drf.serializers import LoginSerializer, TaskSerializer
 
 
 class LoginView(TokenObtainPairView):
@@ -22,8 +23,8 @@ class LogoutView(APIView):
         return Response(status=204)
 
 
-class ByKeyAndId(OrderingFilter):
-    """An order by the key that is asked for, and then by id."""
+class KeyAndIdOrdering(OrderingFilter):
+    """Ordering by the chosen key and then by id."""
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> list[str]:
         key, *_ = super().get_ordering(request, queryset, view)
@@ -38,7 +39,7 @@ class TaskViewSet(
     viewsets.GenericViewSet,
 ):
     serializer_class = TaskSerializer
-    filter_backends = [SearchFilter, ByKeyAndId]
+    filter_backends = [SearchFilter, KeyAndIdOrdering]
     search_fields = ["title", "description"]
     ordering_fields = ["created_at", "priority"]
     ordering = ["-created_at"]

@@ -1,0 +1,154 @@
+"""flask-smorest's blueprint, with strict parsing, entity tags and problems."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+import flask_smorest
+from apispec import APISpec
+from flask import Flask, Response, request
+from marshmallow import Schema
+
+from app.api.etags import (
+    if_none_match_contains,
+    make_body_etag,
+    make_etag,
+    not_modified_response,
+)
+from app.api.operation_meta import View, annotate
+from app.api.parsing import JSON, StrictParser
+from app.api.responses import link_header, require_acceptable, require_declared_query
+from app.db.pagination import Page
+from app.errors import (
+    BadRequest,
+    Conflict,
+    InternalError,
+    InvalidCursor,
+    MalformedJson,
+    NotAcceptable,
+    PayloadTooLarge,
+    Problem,
+    RateLimited,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+COMMON_PROBLEMS = (
+    BadRequest,
+    NotAcceptable,
+    ValidationFailed,
+    RateLimited,
+    InternalError,
+    Unavailable,
+)
+BODY_PROBLEMS = (MalformedJson, PayloadTooLarge, UnsupportedMediaType, Conflict)
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Adds headers to what flask-smorest renders, and records what OpenAPI needs."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def arguments(
+        self, schema: Schema | type[Schema], *, location: str = "json", **kwargs: Any
+    ) -> Callable[[View], View]:
+        """Pass the deserialized body or query to the view. Schemas are instantiated once."""
+        schema = schema() if isinstance(schema, type) else schema
+        problems: list[type[Problem]] = [*BODY_PROBLEMS] if location == "json" else []
+        if "cursor" in schema.fields:
+            problems.append(InvalidCursor)
+        changes = {"accepts_query": True} if location == "query" else {}
+        decorate = super().arguments(schema, location=location, **kwargs)
+        return lambda view: annotate(decorate(view), *problems, **changes)
+
+    def response(
+        self,
+        status_code: int,
+        schema: Schema | type[Schema] | None = None,
+        *,
+        content_type: str = JSON,
+        has_etag: bool = False,
+        is_attachment: bool = False,
+        other_types: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> Callable[[View], View]:
+        """Serialize what the view returns: a model, a row, a page or nothing.
+
+        A view may also return a tuple with headers, or a ``Response``; ``has_etag`` and
+        ``is_attachment`` then describe it. If it may have one of ``other_types``, given with an
+        example, the view itself checks ``Accept``.
+        """
+        schema = schema() if isinstance(schema, type) else schema
+        decorate = super().response(status_code, schema, content_type=content_type, **kwargs)
+
+        def decorator(view: View) -> View:
+            rendered = decorate(_with_headers(view, schema))
+
+            @wraps(rendered)
+            def checked(*args: Any, **kwargs: Any) -> Response:
+                if not other_types:
+                    require_acceptable(content_type)
+                if request.query_string:
+                    require_declared_query()
+                response: Response = rendered(*args, **kwargs)
+                return _conditional(response, schema)
+
+            return annotate(
+                checked,
+                *COMMON_PROBLEMS,
+                status=status_code,
+                schema=schema,
+                has_etag=has_etag,
+                is_attachment=is_attachment,
+                other_types=other_types or {},
+            )
+
+        return decorator
+
+    @staticmethod
+    def alt_response(*problems: type[Problem]) -> Callable[[View], View]:
+        """Document problems that the service may raise, beyond those of the other decorators."""
+        return lambda view: annotate(view, *problems)
+
+    def register_views_in_doc(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the document is built when it is first requested."""
+
+    def document(self, api: flask_smorest.Api, app: Flask, spec: APISpec) -> None:
+        """Add the operations to the document."""
+        super().register_views_in_doc(api, app, spec, name=self.name, parameters=None)
+        spec.tag({"name": self.name, "description": self.description})
+
+
+def _with_headers(view: View, schema: Schema | None) -> View:
+    """Add the headers that follow from what a view returns."""
+    is_versioned = schema is not None and "version" in schema.fields
+
+    @wraps(view)
+    def with_headers(*args: Any, **kwargs: Any) -> Any:
+        result = view(*args, **kwargs)
+        if isinstance(result, Response):
+            return result
+        value, headers = result if isinstance(result, tuple) else (result, {})
+        if isinstance(value, Page):
+            headers = headers | link_header(value)
+        elif is_versioned:
+            version = value["version"] if isinstance(value, Mapping) else value.version
+            headers = headers | {"ETag": make_etag(version)}
+        return value, headers
+
+    return with_headers
+
+
+def _conditional(response: Response, schema: Schema | None) -> Response:
+    """Return 304 if the client has the representation, and no body where there is none."""
+    if schema is None:
+        response.set_data(b"")
+        del response.headers["Content-Type"]
+        return response
+    if "next_cursor" in schema.fields:
+        response.headers["ETag"] = make_body_etag(response.get_data())
+    etag = response.headers.get("ETag")
+    if etag is not None and if_none_match_contains(etag):
+        return not_modified_response(etag)
+    return response

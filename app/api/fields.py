@@ -1,0 +1,231 @@
+"""Fields of requests and responses, stricter than marshmallow's."""
+
+import enum
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields
+
+from app.clock import time_zones
+
+_DATETIME_RE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-][0-9]{2}:[0-5][0-9])"
+)
+_DATE_RE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INTEGER_RE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+
+
+def parse_datetime(text: str) -> datetime:
+    """Parse an RFC 3339 date-time into UTC, truncated to microseconds.
+
+    Raises ValueError, also for one without an offset.
+    """
+    if not _DATETIME_RE.fullmatch(text):
+        raise ValueError(text)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def parse_date(text: str) -> date:
+    """Parse a date, ``YYYY-MM-DD``. Raises ValueError."""
+    if not _DATE_RE.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
+
+
+class String(fields.String):
+    """A string that any database can store: without NUL and lone surrogates."""
+
+    default_error_messages = {
+        "type": "Must be a string.",
+        "nul": "Must not contain NUL.",
+        "surrogate": "Must not contain a lone surrogate.",
+        "short": "Shorter than {min_length} characters.",
+        "empty": "Must not be empty.",
+        "long": "Longer than {max_length} characters.",
+        "pattern": "Must be {pattern_name}.",
+    }
+
+    # Whether OpenAPI has a format instead of a pattern.
+    has_format = False
+
+    def __init__(
+        self,
+        *,
+        min_length: int = 0,
+        max_length: int,
+        strip: bool = False,
+        pattern: str | None = None,
+        pattern_name: str = "",
+        **kwargs: Any,
+    ) -> None:
+        lengths = {"minLength": min_length} if min_length else {}
+        lengths["maxLength"] = max_length
+        super().__init__(metadata=lengths | kwargs.pop("metadata", {}), **kwargs)
+        self.min_length, self.max_length, self.strip = min_length, max_length, strip
+        self.pattern = re.compile(pattern) if pattern else None
+        self.pattern_name = pattern_name
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = self._storable(value)
+        if self.strip:
+            text = text.strip()
+        if len(text) < self.min_length:
+            key = "short" if self.min_length > 1 else "empty"
+            raise self.make_error(key, min_length=self.min_length)
+        if len(text) > self.max_length:
+            raise self.make_error("long", max_length=self.max_length)
+        if self.pattern and not self.pattern.fullmatch(text):
+            raise self.make_error("pattern", pattern_name=self.pattern_name)
+        return text
+
+    def _storable(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("type")
+        if "\0" in value:
+            raise self.make_error("nul")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise self.make_error("surrogate") from None
+        return value
+
+
+class Enum(fields.String):
+    """A member of an enumeration, as the string that clients send: its value, else its name."""
+
+    default_error_messages = {"choice": "Must be one of: {choices}."}
+
+    def __init__(self, members: type[enum.Enum], **kwargs: Any) -> None:
+        self.choices = tuple(
+            member.value if isinstance(member.value, str) else member.name for member in members
+        )
+        super().__init__(metadata={"enum": list(self.choices)}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or value not in self.choices:
+            raise self.make_error("choice", choices=", ".join(self.choices))
+        return value
+
+
+class AwareDateTime(fields.AwareDateTime):
+    """An RFC 3339 date-time, with an offset in requests, in UTC with ``Z`` in responses."""
+
+    default_error_messages = {
+        "invalid": "Must be an RFC 3339 date-time with an offset, such as 2030-01-31T09:00:00Z."
+    }
+
+    def _serialize(self, value: datetime | None, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        try:
+            return parse_datetime(value)
+        except (TypeError, ValueError):
+            raise self.make_error("invalid") from None
+
+
+class Date(fields.Date):
+    """A calendar date, ``YYYY-MM-DD``."""
+
+    default_error_messages = {"invalid": "Must be a date, such as 2030-01-31."}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> date:
+        try:
+            return parse_date(value)
+        except (TypeError, ValueError):
+            raise self.make_error("invalid") from None
+
+
+class DateOrDateTime(fields.Field[date]):
+    """A date or a date-time, for filters."""
+
+    default_error_messages = {"invalid": "Must be a date or an RFC 3339 date-time with an offset."}
+
+    def _deserialize(self, value: str, attr: Any, data: Any, **kwargs: Any) -> date | datetime:
+        for parse in (parse_date, parse_datetime):
+            try:
+                return parse(value)
+            except ValueError:
+                continue
+        raise self.make_error("invalid")
+
+
+class TimeZone(fields.String):
+    """The IANA name of a time zone."""
+
+    default_error_messages = {"zone": "Must be an IANA time zone, such as Europe/Zurich."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"format": "time-zone"}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or value not in time_zones():
+            raise self.make_error("zone")
+        return value
+
+
+class QueryInteger(fields.Integer):
+    """An integer of a query: ASCII digits only, no plus, spaces or underscores."""
+
+    default_error_messages = {"range": "Must be at least {minimum} and at most {maximum}."}
+
+    def __init__(self, *, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(metadata={"minimum": minimum, "maximum": maximum}, **kwargs)
+        self.minimum, self.maximum = minimum, maximum
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _INTEGER_RE.fullmatch(value):
+            raise self.make_error("invalid")
+        if not self.minimum <= int(value) <= self.maximum:
+            raise self.make_error("range", minimum=self.minimum, maximum=self.maximum)
+        return int(value)
+
+
+class QueryBoolean(fields.Boolean):
+    """``true`` or ``false`` in a query."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid")
+        return bool(value == "true")
+
+
+class StrictBoolean(fields.Boolean):
+    """JSON ``true`` or ``false``; marshmallow also accepts 1, "on" and others."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Sort(fields.String):
+    """The sort key of a list, with ``-`` in front for descending order."""
+
+    default_error_messages = {"choice": "Must be one of: {keys}; with - in front for descending."}
+
+    def __init__(self, keys: Iterable[str], **kwargs: Any) -> None:
+        self.keys = tuple(keys)
+        both = [sign + key for key in self.keys for sign in ("", "-")]
+        super().__init__(metadata={"enum": both}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if value.removeprefix("-") not in self.keys:
+            raise self.make_error("choice", keys=", ".join(self.keys))
+        return str(value)
+
+
+def at_most_one(data: Any, *names: str) -> None:
+    """Raise ma.ValidationError if more than one of the fields has a value."""
+    present = [name for name in names if data.get(name) is not None]
+    if len(present) > 1:
+        raise ma.ValidationError(
+            {name: [f"Not together with {' and '.join({*present} - {name})}."] for name in present}
+        )

@@ -1,0 +1,1 @@
+"""Services of users: registration, login, sessions, the own account, personal access tokens."""

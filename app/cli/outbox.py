@@ -1,0 +1,55 @@
+"""``flask outbox``: commands for the messages of the outbox."""
+
+import click
+from flask.cli import with_appcontext
+
+from app.cli.errors import Command
+from app.db.types import MAX_ID
+from app.outbox import services
+
+
+@click.group()
+def outbox() -> None:
+    """List, retry and purge messages of the outbox."""
+
+
+@outbox.command(name="list", cls=Command)
+@with_appcontext
+def list_() -> None:
+    """List messages that wait, run or are dead, oldest first."""
+    for row in services.list_messages():
+        due_at = f"{row['due_at']:%Y-%m-%dT%H:%M:%SZ}"
+        columns = (
+            row["id"],
+            row["type"],
+            row["attempts"],
+            row["state"],
+            due_at,
+            row["error"] or "-",
+        )
+        click.echo("\t".join(map(str, columns)))
+
+
+@outbox.command(cls=Command)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1, max=MAX_ID))
+@click.option("--all", "everything", is_flag=True, help="Retry all dead messages.")
+@with_appcontext
+def retry(ids: tuple[int, ...], *, everything: bool) -> None:
+    """Retry dead messages."""
+    if bool(ids) == everything:
+        raise click.UsageError("Give either message ids or --all.")
+    count = services.retry(None if everything else ids)
+    if ids and count < len(set(ids)):
+        raise click.ClickException(
+            f"Retrying {count} of {len(set(ids))} messages; the others are not dead."
+            " See flask outbox list."
+        )
+    click.echo(f"Retrying {count} messages.")
+
+
+@outbox.command(cls=Command)
+@with_appcontext
+def purge() -> None:
+    """Delete all expired data now; it is deleted daily anyway."""
+    for name, rows in services.purge():
+        click.echo(f"{name}: {rows}")

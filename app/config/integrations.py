@@ -1,0 +1,51 @@
+"""Optional integrations: OpenTelemetry and Sentry, enabled by their own environment variables.
+
+Their packages are not part of the default installation.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+INSTALL = 'pipenv sync --categories "packages observability"'
+OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+@dataclass(frozen=True)
+class Integration:
+    """An optional integration: the variable that enables it and the modules that it needs."""
+
+    variable: str
+    requires: tuple[str, ...]
+    module: str
+
+
+def enabled_integrations(environ: Mapping[str, str]) -> Iterator[Integration]:
+    """Yield the integrations that environment variables enable."""
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    endpoint = next((name for name in OTLP_ENDPOINTS if environ.get(name)), None)
+    if endpoint and not disabled and environ.get("OTEL_TRACES_EXPORTER") != "none":
+        requires = (
+            "opentelemetry.sdk.trace",
+            "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+        )
+        yield Integration(endpoint, requires, "app.observability.tracing")
+    if environ.get("SENTRY_DSN"):
+        yield Integration("SENTRY_DSN", ("sentry_sdk",), "app.observability.sentry")
+
+
+def find_missing_packages(environ: Mapping[str, str]) -> list[str]:
+    """Return a problem for each enabled integration whose packages are not installed."""
+    return [
+        f"{integration.variable} is set, but its packages are not installed: run {INSTALL}"
+        for integration in enabled_integrations(environ)
+        if not all(_is_installed(module) for module in integration.requires)
+    ]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        import_module(module)
+    except ImportError:
+        return False
+    return True

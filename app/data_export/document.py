@@ -1,0 +1,128 @@
+"""The JSON document with all data of a user."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import IO, Any
+
+import orjson
+from marshmallow import Schema
+from sqlalchemy import bindparam, func, select
+
+from app import clock
+from app.audit import services as audit
+from app.audit.models import Event
+from app.audit.schemas import AuditEventSchema
+from app.auth.models import Actor, EmailToken, RecoveryCode, Session, User
+from app.auth.permissions import HAS_SECOND_FACTOR, owns_session
+from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
+from app.auth.services import account, personal_tokens, sessions
+from app.auth.services.sessions import SESSION_COLUMNS
+from app.data_export.schemas import EmailTokenSchema
+from app.db.pagination import KeysetPaginator, Page
+from app.db.transactions import commit, snapshot
+from app.extensions import db
+from app.jobs import permissions as jobs_policy
+from app.jobs.schemas import JobSchema
+from app.jobs.services import JOBS
+from app.tasks import permissions as tasks_policy
+from app.tasks.listing import TASKS
+from app.tasks.schemas import TaskSchema
+
+Row = dict[str, Any]
+
+# The number of rows that are in memory at once.
+BATCH_SIZE = 200
+
+# Unlike the list of sessions, this one includes sessions that have ended.
+ALL_SESSIONS = KeysetPaginator(
+    name="all sessions",
+    columns=SESSION_COLUMNS,
+    row_id=Session.id,
+    scope=owns_session(bindparam("user_id")),
+    sorts={"created_at": Session.created_at},
+    filters={},
+)
+EMAIL_TOKENS = KeysetPaginator(
+    name="email tokens",
+    columns=(
+        EmailToken.purpose,
+        EmailToken.email,
+        EmailToken.created_at,
+        EmailToken.expires_at,
+    ),
+    row_id=EmailToken.id,
+    scope=EmailToken.user_id == bindparam("user_id"),
+    sorts={"created_at": EmailToken.created_at},
+    filters={},
+)
+
+
+def export_data(actor: Actor, file: IO[bytes]) -> None:
+    """Write all data of the actor's user to ``file`` as JSON, from one snapshot of the database."""
+    with snapshot():
+        # Not writelines(), which would keep the whole document in memory.
+        for part in _document(actor):
+            file.write(part)
+    audit.record_own(Event.data_exported, actor.id)
+    commit()
+
+
+def _document(actor: Actor) -> Iterator[bytes | memoryview]:
+    """Yield the document in parts, so that only one batch of rows is in memory."""
+    yield _json(_head(actor)).removesuffix(b"}")
+    for name, (read, schema) in _lists(actor).items():
+        yield b',"%b":[' % name.encode()
+        for number, rows in enumerate(_batches(read)):
+            yield b"," if number else b""
+            yield memoryview(_json(schema.dump(rows, many=True)))[1:-1]
+        yield b"]"
+    yield b"}"
+
+
+def _head(actor: Actor) -> Row:
+    enabled = select(HAS_SECOND_FACTOR).where(User.id == actor.id)
+    codes = select(func.count()).where(RecoveryCode.user_id == actor.id)
+    return {
+        "exported_at": clock.now(),
+        "account": UserSchema().dump(account.get_account(actor)),
+        "second_factor": {
+            "enabled": db.session.scalar(enabled),
+            "recovery_codes_left": db.session.scalar(codes),
+        },
+    }
+
+
+def _lists(actor: Actor) -> Mapping[str, tuple[Callable[..., Page], Schema]]:
+    params = {"user_id": actor.id}
+    return {
+        "sessions": (partial(_read_sessions, actor), SessionSchema()),
+        "personal_tokens": (
+            partial(personal_tokens.TOKENS.page, values=params),
+            PersonalTokenSchema(),
+        ),
+        "mailed_tokens": (partial(EMAIL_TOKENS.page, values=params), EmailTokenSchema()),
+        "jobs": (partial(JOBS.page, values=jobs_policy.owned_by(actor)), JobSchema()),
+        "tasks": (
+            partial(TASKS.page, values=tasks_policy.can_list_params(actor, None)),
+            TaskSchema(),
+        ),
+        "audit_events": (partial(audit.EVENTS.page, values=params), AuditEventSchema()),
+    }
+
+
+def _read_sessions(actor: Actor, **params: Any) -> Page:
+    return sessions.mark_current(actor, ALL_SESSIONS.page(values={"user_id": actor.id}, **params))
+
+
+def _batches(read: Callable[..., Page]) -> Iterator[Sequence[Row]]:
+    cursor = None
+    while True:
+        page = read(sort="created_at", limit=BATCH_SIZE, cursor=cursor, context="export")
+        if page.rows:
+            yield page.rows
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,1 @@
+"""Models, column types, engines, compiled statements, keyset pagination and transactions."""

@@ -1,0 +1,98 @@
+"""One pooled connection per request, shared by compiled statements and the session.
+
+Two connections in one request would overflow a pool that has one per thread. Outside a request
+nothing is shared.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from flask_sqlalchemy.session import Session as FlaskSession
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.pool import PoolProxiedConnection
+
+
+class RequestConnection:
+    """The pooled connection of a request, taken by its first statement."""
+
+    pooled: PoolProxiedConnection | None = None
+    session: "Session | None" = None
+    _bound: Connection | None = None
+
+    def bind_session(self, engine: Engine, session: "Session") -> Connection | None:
+        """Return the connection for a transaction of ``session``, or None if there is none."""
+        if self.pooled is None or not self.pooled.is_valid:
+            return None
+        if self._bound is None or self._bound.invalidated:
+            self._bound = Connection(engine, self.pooled)
+        self.session = session
+        return self._bound
+
+    def close(self) -> None:
+        """Return the connection to the pool."""
+        # A session of an outer application context may outlive the request.
+        if self.session is not None and self.session.in_transaction():
+            self.session.close()
+        if self._bound is not None:
+            self._bound.close()
+        if self.pooled is not None:
+            self.pooled.close()
+        self.session = self._bound = self.pooled = None
+
+
+_current: ContextVar[RequestConnection | None] = ContextVar("request_connection", default=None)
+
+
+@contextmanager
+def scope() -> Iterator[RequestConnection]:
+    """Share one connection between the statements within."""
+    connection = RequestConnection()
+    _current.set(connection)
+    try:
+        yield connection
+    finally:
+        _current.set(None)
+        connection.close()
+
+
+def acquire(engine: Engine) -> PoolProxiedConnection:
+    """Return the shared connection, or one from the pool. Raises the driver's errors."""
+    shared = _current.get()
+    if shared is None:
+        return engine.raw_connection()
+    if shared.pooled is None or not shared.pooled.is_valid:
+        shared.pooled = engine.raw_connection()
+    return shared.pooled
+
+
+def release(connection: PoolProxiedConnection) -> None:
+    """Return a connection to the pool unless it is shared."""
+    shared = _current.get()
+    if shared is None or shared.pooled is not connection:
+        connection.close()
+
+
+class Session(FlaskSession):
+    """A session that works on the connection of the request."""
+
+    _cached: tuple[SessionTransaction, Connection] | None = None
+
+    def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        """Return the connection of the current transaction, looked up once per transaction."""
+        if self._cached is not None and self.get_transaction() is self._cached[0]:
+            return self._cached[1]
+        connection = super().connection(*args, **kwargs)
+        transaction = self.get_transaction()
+        self._cached = None if transaction is None else (transaction, connection)
+        return connection
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connection of the request, or else the engine."""
+        bind = super().get_bind(*args, **kwargs)
+        shared = _current.get()
+        if shared is None or isinstance(bind, Connection):
+            return bind
+        return shared.bind_session(bind, self) or bind

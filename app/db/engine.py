@@ -1,0 +1,106 @@
+"""Engines: reads in autocommit, explicit transactions for writes."""
+
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVarTuple
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, Select, event
+from sqlalchemy.exc import IntegrityError
+
+from app.db import postgresql, sqlite
+from app.db.postgresql import TimeoutConnection
+from app.db.write_lock import SqliteWriteLock
+from app.request_context import request_context
+
+Columns = TypeVarTuple("Columns")
+
+
+def for_update(statement: Select[*Columns], **options: Any) -> Select[*Columns]:
+    """Lock the rows that a SELECT returns until the end of the transaction.
+
+    On SQLite, which has no FOR UPDATE, the option begins a write transaction. The other ``options``
+    are those of ``with_for_update()``.
+    """
+    return statement.with_for_update(**options).execution_options(locks_rows=True)
+
+
+def configure_engines(engines: Iterable[Engine], *, timeout: float) -> None:
+    """Configure engines to read in autocommit and to begin a transaction before a write.
+
+    ``timeout`` is in seconds: how long to wait for a response of PostgreSQL, or for SQLite's
+    write lock.
+    """
+    for engine in engines:
+        configure = sqlite.configure if engine.dialect.name == "sqlite" else postgresql.configure
+        configure(engine, timeout)
+        event.listen(engine, "do_execute", _begin_before_write)
+        event.listen(engine, "do_executemany", _begin_before_write)
+
+
+def disable_timeouts(conn: Connection) -> None:
+    """Remove the time limits of a connection, which does not return to the pool."""
+    if conn.dialect.name == "postgresql":
+        conn.detach()
+        raw: Any = conn.connection.dbapi_connection
+        raw.timeout_seconds = None
+        raw.execute("SET statement_timeout = 0")
+
+
+def begin_write(conn: Connection) -> None:
+    """Begin a transaction, unless one is open.
+
+    On SQLite it is IMMEDIATE: it waits for other writers now; a transaction that begins as a
+    reader fails with "database is locked" at its first write.
+    """
+    _begin(conn.connection.dbapi_connection)
+
+
+def begin_snapshot(conn: Connection) -> None:
+    """Begin a read-only transaction that sees the database as of now until it ends."""
+    raw: Any = conn.connection.dbapi_connection
+    is_sqlite = conn.dialect.name == "sqlite"
+    raw.execute("BEGIN" if is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def sqlite_write_lock(engine: Engine) -> AbstractContextManager[None]:
+    """Wait for the write lock of an SQLite file; on other databases do nothing."""
+    lock: SqliteWriteLock | None = engine.get_execution_options().get(sqlite.WRITE_LOCK)
+    return nullcontext() if lock is None else lock.acquire()
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Return the name of the violated constraint, or None if the database does not name it."""
+    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    if name is not None:
+        return str(name)
+    text = str(error.orig)
+    if match := re.fullmatch(r"CHECK constraint failed: (\w+)", text):
+        return match[1]
+    if match := re.fullmatch(r"UNIQUE constraint failed: (.+)", text):
+        table, columns = "", []
+        for column in match[1].split(", "):
+            table, _, name = column.partition(".")
+            columns.append(name)
+        return f"uq_{table}_{'_'.join(columns)}"
+    return None
+
+
+def _begin_before_write(cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
+    request_context().queries += 1
+    if (
+        context.isinsert
+        or context.isupdate
+        or context.isdelete
+        or context.execution_options.get("locks_rows")
+    ):
+        _begin(cursor.connection)
+
+
+def _begin(connection: Any) -> None:
+    if isinstance(connection, TimeoutConnection):
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            connection.execute("BEGIN")
+    elif not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""The OpenAPI document, its viewers, and the pages of the problems."""

@@ -1,0 +1,76 @@
+"""The ``/metrics`` endpoint for Prometheus, and the hooks that record metrics."""
+
+import os
+from functools import cache
+from typing import Any
+
+from flask import Flask, Response
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from sqlalchemy import Engine, event
+
+from app.extensions import db, limiter
+from app.observability.metrics import (
+    CONNECTIONS,
+    DATABASE_REGISTRY,
+    HTTP_METHODS,
+    REQUEST_DURATION,
+    REQUESTS,
+)
+from app.request_context import ResponseEvent, response_hooks
+
+
+def metrics() -> Response:
+    """Return the metrics of all processes of this server."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+    text = generate_latest(registry) + generate_latest(DATABASE_REGISTRY)
+    return Response(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def record_request(response: ResponseEvent) -> None:
+    # Labels are limited to known routes and methods: clients must not create time series.
+    method = response.environ["REQUEST_METHOD"]
+    requests, duration = _labels(
+        method if method in HTTP_METHODS else "other",
+        response.context.route or "none",
+        response.status,
+    )
+    requests.inc()
+    duration.observe(response.seconds)
+
+
+@cache
+def _labels(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), REQUEST_DURATION.labels(method, route)
+
+
+def record_connections(engine: Engine) -> None:
+    def checkout(*_: Any) -> None:
+        CONNECTIONS.inc()
+
+    def checkin(*_: Any) -> None:
+        CONNECTIONS.dec()
+
+    event.listen(engine, "checkout", checkout)
+    event.listen(engine, "checkin", checkin)
+
+
+def init_app(app: Flask) -> None:
+    """Record metrics and serve them at ``/metrics`` if METRICS is enabled."""
+    if not app.config["METRICS"]:
+        return
+    response_hooks(app.extensions).append(record_request)
+    app.add_url_rule("/metrics", view_func=limiter.exempt(metrics))
+    with app.app_context():
+        for engine in db.engines.values():
+            record_connections(engine)

@@ -1,1 +1,0 @@
-"""All that is kept of an account, for whom it is of."""

@@ -1,1 +1,0 @@
-"""Accounts whose owner proves to be it by mail."""

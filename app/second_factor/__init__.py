@@ -1,1 +1,0 @@
-"""Second factors: one-time codes of an authenticator, and the codes that stand in for it."""

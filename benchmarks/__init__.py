@@ -1,0 +1,1 @@
+"""Benchmarks and fault tests that run a real server; run as ``python -m benchmarks.NAME``."""

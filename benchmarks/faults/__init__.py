@@ -1,0 +1,1 @@
+"""Fault tests: one part of an installation fails while many clients write."""

@@ -1,0 +1,1 @@
+"""The peers: the same API as it is usually written with other frameworks."""
