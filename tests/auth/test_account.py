@@ -1,4 +1,4 @@
-"""One's own account: read, changed, deleted."""
+"""The endpoints of the user's own account."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,20 +18,20 @@ NOTICES = ("notify_on_create", "notify_when_due")
 LATER = datetime(2040, 1, 31, 9, tzinfo=UTC)
 
 
-def stale(account):
-    """Make an account's token one for which no password was proved."""
-    pair = account.client.post(
+def without_fresh_token(account):
+    """Replace the access token by a refreshed one, which is not fresh."""
+    tokens = account.client.post(
         "/api/v1/auth/refresh", headers={"Authorization": f"Bearer {account.refresh_token}"}
     )
-    account.access_token = pair.json["access_token"]
+    account.access_token = tokens.json["access_token"]
     return account
 
 
-def test_each_reads_its_own_account(alice, bob):
+def test_user_reads_own_account(alice, bob):
     for account in (alice, bob):
-        answer = account.get("/auth/me")
-        assert (answer.json["id"], answer.json["username"]) == (account.id, account.username)
-        assert "password" not in answer.text
+        response = account.get("/auth/me")
+        assert (response.json["id"], response.json["username"]) == (account.id, account.username)
+        assert "password" not in response.text
 
 
 @pytest.mark.parametrize(
@@ -44,37 +44,37 @@ def test_each_reads_its_own_account(alice, bob):
         ({"notify_when_due": False}, {"notify_on_create": False, "notify_when_due": False}),
     ],
 )
-def test_a_change_keeps_all_that_it_does_not_name(alice, stored, changes, stored_as):
+def test_patch_keeps_omitted_fields(alice, stored, changes, stored_as):
     before = alice.get("/auth/me").json
     columns = [getattr(User, name) for name in stored_as]
-    answer = alice.patch("/auth/me", changes)
-    assert answer.status_code == 200
+    response = alice.patch("/auth/me", changes)
+    assert response.status_code == 200
     expected = before | {name: stored_as[name] for name in changes}
-    assert answer.json == expected | {"updated_at": answer.json["updated_at"]}
-    assert answer.json["updated_at"] > before["updated_at"]
-    assert alice.get("/auth/me").json == answer.json
+    assert response.json == expected | {"updated_at": response.json["updated_at"]}
+    assert response.json["updated_at"] > before["updated_at"]
+    assert alice.get("/auth/me").json == response.json
     assert stored(select(*columns)) == [tuple(stored_as.values())]
 
 
-def test_where_no_mail_can_be_sent_a_new_address_counts_at_once(alice, no_mail, stored):
-    answer = alice.patch("/auth/me", {"email": "A@Example.org"})
-    assert (answer.status_code, answer.json["email"]) == (200, "A@example.org")
+def test_without_mail_new_email_applies_at_once(alice, no_mail, stored):
+    response = alice.patch("/auth/me", {"email": "A@Example.org"})
+    assert (response.status_code, response.json["email"]) == (200, "A@example.org")
     stored_as = stored(select(User.email, User.email_key, User.email_verified))
     assert stored_as == [("A@example.org", "a@example.org", False)]
 
 
-def test_a_merge_patch_type_is_taken_too(alice):
-    answer = alice.call(
+def test_merge_patch_media_type_is_accepted(alice):
+    response = alice.call(
         "PATCH",
         "/auth/me",
         data='{"time_zone": "Asia/Tokyo"}',
         headers={"Content-Type": "application/merge-patch+json"},
     )
-    assert answer.json["time_zone"] == "Asia/Tokyo"
+    assert response.json["time_zone"] == "Asia/Tokyo"
 
 
 @pytest.mark.parametrize("changes", [{}, {"username": "alice"}, {"email": "alice@example.com"}])
-def test_a_change_of_nothing_changes_nothing(alice, changes):
+def test_patch_without_changes_has_no_effect(alice, changes):
     before = alice.get("/auth/me").json
     assert alice.patch("/auth/me", changes).json == before
 
@@ -88,10 +88,10 @@ def test_a_change_of_nothing_changes_nothing(alice, changes):
         ("email", "BOB@Example.COM"),
     ],
 )
-def test_anothers_name_or_address_is_a_conflict(alice, bob, field, value):
+def test_username_or_email_of_another_user_is_a_conflict(alice, bob, field, value):
     before = alice.get("/auth/me").json
-    answer = alice.patch("/auth/me", {field: value, "time_zone": "Asia/Tokyo"})
-    assert_problem(answer, 409, "conflict", field=field)
+    response = alice.patch("/auth/me", {field: value, "time_zone": "Asia/Tokyo"})
+    assert_problem(response, 409, "conflict", field=field)
     assert alice.get("/auth/me").json == before
 
 
@@ -114,22 +114,24 @@ def test_anothers_name_or_address_is_a_conflict(alice, bob, field, value):
         *((name, value) for name in NOTICES for value in (None, 1, "true", "on", [])),
     ],
 )
-def test_an_unacceptable_change_is_refused_by_name(alice, field, value):
+def test_invalid_change_is_reported(alice, field, value):
     before = alice.get("/auth/me").json
     assert pointers(alice.patch("/auth/me", {field: value})) == {f"/{field}"}
     assert alice.get("/auth/me").json == before
 
 
-def test_a_name_and_a_zone_change_without_a_fresh_token(alice):
-    answer = stale(alice).patch("/auth/me", {"username": "alicia", "time_zone": "Asia/Tokyo"})
-    assert (answer.json["username"], answer.json["time_zone"]) == ("alicia", "Asia/Tokyo")
+def test_username_and_time_zone_change_without_fresh_token(alice):
+    response = without_fresh_token(alice).patch(
+        "/auth/me", {"username": "alicia", "time_zone": "Asia/Tokyo"}
+    )
+    assert (response.json["username"], response.json["time_zone"]) == ("alicia", "Asia/Tokyo")
 
 
-def test_a_deleted_account_leaves_nothing_and_nobody_elses_is_touched(alice, bob, client, stored):
+def test_deletion_removes_all_data_of_the_user_only(alice, bob, client, stored):
     alice.task("hers")
     bob.task("his")
-    answer = alice.delete("/auth/me")
-    assert (answer.status_code, answer.data) == (204, b"")
+    response = alice.delete("/auth/me")
+    assert (response.status_code, response.data) == (204, b"")
     assert stored(select(User.username)) == [("bob",)]
     assert stored(select(Session.user_id)) == [(bob.id,)]
     assert stored(select(Task.title)) == [("his",)]
@@ -138,18 +140,18 @@ def test_a_deleted_account_leaves_nothing_and_nobody_elses_is_touched(alice, bob
     assert_problem(login, 401, "invalid_credentials")
 
 
-def test_a_deleted_accounts_name_is_free_and_its_id_is_not_used_again(alice, accounts):
+def test_deletion_frees_username_but_not_id(alice, accounts):
     alice.delete("/auth/me")
     assert accounts.make("alice").id > alice.id
 
 
-def test_the_last_administrator_can_not_be_deleted(admin, alice, stored):
+def test_last_administrator_cannot_be_deleted(admin, alice, stored):
     assert_problem(admin.delete("/auth/me"), 409, "conflict")
     assert stored(select(User.role).order_by(User.id)) == [("admin",), ("user",)]
     assert admin.get("/auth/me").json["role"] == "admin"
 
 
-def test_of_administrators_that_leave_at_once_one_stays(app, accounts, stored):
+def test_concurrent_self_deletion_keeps_one_administrator(app, accounts, stored):
     admins = [accounts.make(f"root{number}", admin=True) for number in range(4)]
     start = Barrier(4)
 
@@ -163,10 +165,10 @@ def test_of_administrators_that_leave_at_once_one_stays(app, accounts, stored):
     assert stored(select(User.role)) == [(Role.admin,)]
 
 
-def test_a_change_notes_its_time(accounts, stored):
+def test_change_sets_updated_at(accounts, stored):
     with time_machine.travel(LATER, tick=False) as clock:
         alice = accounts.make("alice")
         clock.shift(60)
-        answer = alice.patch("/auth/me", {"username": "alicia"})
-    assert answer.json["created_at"] == "2040-01-31T09:00:00Z"
-    assert answer.json["updated_at"] == "2040-01-31T09:01:00Z"
+        response = alice.patch("/auth/me", {"username": "alicia"})
+    assert response.json["created_at"] == "2040-01-31T09:00:00Z"
+    assert response.json["updated_at"] == "2040-01-31T09:01:00Z"

@@ -1,4 +1,4 @@
-"""No route of accounts asks the database more than it needs."""
+"""Number of SQL statements of each authentication route."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.accounts import PASSWORD
 
 AUTH = "/api/v1/auth"
 
-# What each call runs: nearly all find the session with its user first.
+# Statements per route. Most routes first read the session and its user.
 COUNTS = [
     (
         "POST",
@@ -42,23 +42,25 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "count"), COUNTS)
-def test_a_call_runs_no_statement_too_many(
+def test_statement_count_per_route(
     alice, accounts, client, statements, stored, method, path, body, status, count
 ):
     for _ in range(3):
         accounts.log_in("alice")
     [(other,)] = stored(select(Session.id).order_by(Session.created_at.desc()).limit(1))
-    made = alice.post("/auth/tokens", {"name": "one", "scopes": ["tasks:read"]}).json
+    personal_token = alice.post("/auth/tokens", {"name": "one", "scopes": ["tasks:read"]}).json
     token = alice.refresh_token if path == "/refresh" else alice.access_token
     headers = {} if path in {"/register", "/login"} else {"Authorization": f"Bearer {token}"}
-    address = AUTH + re.sub("<row_id.*>", str(made["id"]), re.sub("<token_id.*>", other, path))
+    url = AUTH + re.sub(
+        "<row_id.*>", str(personal_token["id"]), re.sub("<token_id.*>", other, path)
+    )
     with statements() as seen:
-        answer = client.open(address, method=method, json=body, headers=headers)
-    assert answer.status_code == status
+        response = client.open(url, method=method, json=body, headers=headers)
+    assert response.status_code == status
     assert len(seen) == count, seen
 
 
-def test_the_statements_of_every_route_are_counted(app):
+def test_statement_counts_cover_every_route(app):
     routes = {
         (method, rule.rule.removeprefix(AUTH))
         for rule in app.url_map.iter_rules()

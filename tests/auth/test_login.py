@@ -1,4 +1,4 @@
-"""Opening a session."""
+"""Login with a password."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,19 +16,19 @@ from tests.problems import assert_problem, pointers
 PATH = "/api/v1/auth/login"
 
 
-def test_a_login_answers_a_pair_of_tokens_and_the_user(alice, client):
-    answer = client.post(PATH, json={"username": "alice", "password": PASSWORD})
-    assert answer.status_code == 200
-    body = dict(answer.json)
+def test_login_returns_tokens_and_user(alice, client):
+    response = client.post(PATH, json={"username": "alice", "password": PASSWORD})
+    assert response.status_code == 200
+    body = dict(response.json)
     assert body.pop("access_token").count(".") == 2
     assert body.pop("refresh_token").count(".") == 2
     assert body.pop("user") == alice.get("/auth/me").json
     assert body == {"token_type": "Bearer", "expires_in": 900, "refresh_expires_in": 30 * 86400}
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
-    "named",
+    "identifier",
     [
         {"username": "ALICE"},
         {"username": " alice "},
@@ -36,25 +36,25 @@ def test_a_login_answers_a_pair_of_tokens_and_the_user(alice, client):
         {"email": " Alice@EXAMPLE.com"},
     ],
 )
-def test_a_name_or_an_address_logs_in_whatever_its_case(alice, client, named):
-    answer = client.post(PATH, json=named | {"password": PASSWORD})
-    assert answer.status_code == 200
-    assert answer.json["user"]["id"] == alice.id
+def test_username_and_email_are_case_insensitive(alice, client, identifier):
+    response = client.post(PATH, json=identifier | {"password": PASSWORD})
+    assert response.status_code == 200
+    assert response.json["user"]["id"] == alice.id
 
 
-def test_an_address_logs_in_however_its_characters_were_composed(client):
+def test_email_is_compared_in_unicode_nfc(client):
     typed = "ade\u0301@example.com"
     account = {"username": "ada", "email": typed, "password": PASSWORD}
-    made = client.post("/api/v1/auth/register", json=account)
-    assert made.json["email"] == "ad\u00e9@example.com"
-    for email in (typed, made.json["email"], "AD\u00c9@example.com"):
-        answer = client.post(PATH, json={"email": email, "password": PASSWORD})
-        assert answer.status_code == 200
-        assert answer.json["user"] == made.json
+    registration = client.post("/api/v1/auth/register", json=account)
+    assert registration.json["email"] == "ad\u00e9@example.com"
+    for email in (typed, registration.json["email"], "AD\u00c9@example.com"):
+        response = client.post(PATH, json={"email": email, "password": PASSWORD})
+        assert response.status_code == 200
+        assert response.json["user"] == registration.json
 
 
 @pytest.mark.parametrize(
-    "said",
+    "payload",
     [
         {"username": "alice", "email": "alice@example.com", "password": PASSWORD},
         {"password": PASSWORD},
@@ -62,29 +62,31 @@ def test_an_address_logs_in_however_its_characters_were_composed(client):
         {"username": {"$ne": ""}, "password": PASSWORD},
     ],
 )
-def test_a_login_names_one_account(alice, client, stored, said):
-    assert pointers(client.post(PATH, json=said)) == {"/username"}
+def test_exactly_one_of_username_and_email_is_required(alice, client, stored, payload):
+    assert pointers(client.post(PATH, json=payload)) == {"/username"}
     assert len(stored(select(Session.id))) == 1
 
 
 @pytest.mark.parametrize("password", ["", None, 7, ["x"], "x" * 129, "x" * 100_000])
-def test_a_password_that_can_not_be_one_is_refused_before_hashing(client, password):
-    answer = client.post(PATH, json={"username": "alice", "password": password})
-    assert pointers(answer) == {"/password"}
+def test_invalid_password_is_a_validation_error(client, password):
+    response = client.post(PATH, json={"username": "alice", "password": password})
+    assert pointers(response) == {"/password"}
 
 
-def test_a_password_logs_in_however_its_characters_were_composed(accounts, client):
+def test_password_is_compared_in_unicode_nfkc(accounts, client):
     accounts.make("ada", password="Zu\u0308rich \ufb01ve ①")
     for typed in ("Z\u00fcrich five 1", "Zu\u0308rich \ufb01ve ①"):
-        answer = client.post(PATH, json={"username": "ada", "password": typed})
-        assert (answer.status_code, answer.json["user"]["username"]) == (200, "ada")
+        response = client.post(PATH, json={"username": "ada", "password": typed})
+        assert (response.status_code, response.json["user"]["username"]) == (200, "ada")
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "kept"),
+    ("user_agent", "stored_user_agent"),
     [("curl/8", "curl/8"), ("x" * 300, "x" * 255), ("", None), ("a\tb\x7f", "ab")],
 )
-def test_a_session_remembers_where_it_was_opened_from(alice, client, stored, user_agent, kept):
+def test_session_stores_ip_address_and_user_agent(
+    alice, client, stored, user_agent, stored_user_agent
+):
     moment = datetime(2030, 1, 31, 9, tzinfo=UTC)
     with time_machine.travel(moment, tick=False):
         client.post(
@@ -104,31 +106,31 @@ def test_a_session_remembers_where_it_was_opened_from(alice, client, stored, use
         ).where(Session.created_at == moment)
     )
     ends = moment + timedelta(days=90)
-    assert row == (alice.id, "2001:db8::7", kept, moment, moment, ends)
+    assert row == (alice.id, "2001:db8::7", stored_user_agent, moment, moment, ends)
 
 
-def test_an_address_is_known_in_either_spelling_of_its_domain(client, stored):
+def test_email_domain_matches_in_unicode_and_punycode(client, stored):
     account = {"username": "ade", "email": "ade@münchen.de", "password": PASSWORD}
     client.post("/api/v1/auth/register", json=account)
     for spelling in ("ade@münchen.de", "ADE@xn--mnchen-3ya.de"):
         credentials = {"email": spelling, "password": PASSWORD}
-        answer = client.post("/api/v1/auth/login", json=credentials)
-        assert answer.json["user"]["username"] == "ade"
+        response = client.post("/api/v1/auth/login", json=credentials)
+        assert response.json["user"]["username"] == "ade"
 
 
-def test_a_login_that_a_change_of_password_overtakes_is_refused(app, alice, stored, monkeypatch):
-    proved = passwords.verify
+def test_login_fails_if_password_changes_during_verification(app, alice, stored, monkeypatch):
+    verify = passwords.verify
 
-    def overtaken(password, password_hash):
-        answer = proved(password, password_hash)
-        with ThreadPoolExecutor(1) as pool:  # a context of its own
+    def change_password_after_verifying(password, password_hash):
+        matches = verify(password, password_hash)
+        with ThreadPoolExecutor(1) as pool:  # a thread has its own application context
             pool.submit(set_hash, app, alice.id, "another").result()
-        return answer
+        return matches
 
-    monkeypatch.setattr(passwords, "verify", overtaken)
+    monkeypatch.setattr(passwords, "verify", change_password_after_verifying)
     credentials = {"username": "alice", "password": PASSWORD}
-    answer = app.test_client().post("/api/v1/auth/login", json=credentials)
-    assert_problem(answer, 401, "invalid_credentials")
+    response = app.test_client().post("/api/v1/auth/login", json=credentials)
+    assert_problem(response, 401, "invalid_credentials")
     assert len(stored(select(Session.id))) == 1
 
 

@@ -1,4 +1,4 @@
-"""Which passwords are accepted, and how they are kept."""
+"""Password rules, normalization and hashing."""
 
 import time
 
@@ -12,7 +12,7 @@ from tests.accounts import PASSWORD
 
 
 @pytest.mark.parametrize(
-    ("typed", "form"),
+    ("password", "normalized"),
     [
         ("plain words", "plain words"),
         ("Zu\u0308rich", "Z\u00fcrich"),
@@ -23,9 +23,9 @@ from tests.accounts import PASSWORD
         ("a\u00a0b", "a b"),
     ],
 )
-def test_a_password_is_read_in_one_form(typed, form):
-    assert passwords.normalize(typed) == form
-    assert passwords.normalize(form) == form
+def test_password_is_normalized(password, normalized):
+    assert passwords.normalize(password) == normalized
+    assert passwords.normalize(normalized) == normalized
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_a_password_is_read_in_one_form(typed, form):
         ("ada@example.com", "Must not be your own name or address."),
     ],
 )
-def test_a_weak_password_is_told_why(password, reason):
+def test_weakness_is_explained(password, reason):
     assert passwords.find_weakness(password, "Ada.Lovelace", "Ada@Example.com") == reason
 
 
 @pytest.mark.parametrize("password", ["eight ch", "x" * 128, "🦄" * 8, "aaaaaaa b", PASSWORD])
-def test_length_is_all_that_a_password_needs(password):
+def test_password_of_valid_length_is_accepted(password):
     assert passwords.find_weakness(password, "ada", "ada@example.com") is None
 
 
-def test_thousands_of_common_passwords_are_known_and_each_could_otherwise_be_chosen():
+def test_common_passwords_are_normalized_and_of_valid_length():
     common = passwords._common_passwords()
     assert len(common) >= 3000
     for password in common:
@@ -59,7 +59,7 @@ def test_thousands_of_common_passwords_are_known_and_each_could_otherwise_be_cho
         assert passwords.MIN_LENGTH <= len(password) <= passwords.MAX_LENGTH
 
 
-def test_a_hash_is_verified_and_made_anew_each_time():
+def test_hash_is_salted_and_verifies():
     first, second = (passwords.hash_password(PASSWORD) for _ in range(2))
     assert first != second
     assert first.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -69,24 +69,22 @@ def test_a_hash_is_verified_and_made_anew_each_time():
     assert not passwords.needs_rehash(first)
 
 
-def test_nobodys_password_is_never_right_and_takes_as_long():
+def test_missing_hash_never_verifies_and_takes_as_long():
     known = passwords.hash_password(PASSWORD)
     passwords.verify(PASSWORD, None)
     times = {None: [], known: []}
-    for password_hash, taken in times.items():
+    for password_hash, durations in times.items():
         for _ in range(5):
-            begun = time.process_time()
+            start = time.process_time()
             assert not passwords.verify("no account has this password", password_hash)
-            taken.append(time.process_time() - begun)
+            durations.append(time.process_time() - start)
     assert min(times[None]) > min(times[known]) / 2
 
 
-def test_a_hash_of_smaller_parameters_is_made_anew_at_the_next_login(
-    accounts, client, monkeypatch, stored
-):
-    small = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1)
+def test_outdated_hash_is_replaced_at_next_login(accounts, client, monkeypatch, stored):
+    weak_hasher = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1)
     with monkeypatch.context() as patch:
-        patch.setattr(passwords, "hasher", small)
+        patch.setattr(passwords, "hasher", weak_hasher)
         accounts.make("alice")
     hashes = select(User.password_hash)
     [(old,)] = stored(hashes)

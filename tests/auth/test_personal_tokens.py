@@ -1,4 +1,4 @@
-"""Personal access tokens: made by their owner, shown once, and good for what their scopes say."""
+"""Personal access tokens: creation, scopes, expiry and deletion."""
 
 import hashlib
 import re
@@ -12,13 +12,13 @@ from app.api.models import IdempotencyRecord
 from app.api.openapi import build
 from app.api.operation_meta import get_meta
 from app.auth.models import PersonalToken, Scope, User
-from app.auth.services.personal_tokens import MAX_TOKENS as MOST
+from app.auth.services.personal_tokens import MAX_TOKENS
 from app.extensions import db
 from tests.accounts import Account
 from tests.problems import assert_problem, pointers
 
 MOMENT = datetime(2040, 1, 31, 9, tzinfo=UTC)
-READS = {"name": "script", "scopes": ["tasks:read"]}
+READ_TOKEN = {"name": "script", "scopes": ["tasks:read"]}
 KEYS = ["id", "name", "scopes", "created_at", "expires_at", "last_used_at"]
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
@@ -45,7 +45,7 @@ def make(alice):
     return with_scopes
 
 
-def calls(app):
+def operations(app):
     """Yield every operation of the API, with unknown ids, and its metadata."""
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/v1"):
@@ -61,7 +61,7 @@ def scope_of(meta):
 
 
 def test_token_is_shown_once_and_stored_hashed(alice, stored):
-    response = alice.post("/auth/tokens", READS)
+    response = alice.post("/auth/tokens", READ_TOKEN)
     token = response.json["token"]
     assert response.status_code == 201
     assert re.fullmatch(r"tap_[\w-]{43}", token)
@@ -79,7 +79,7 @@ def test_token_is_shown_once_and_stored_hashed(alice, stored):
 
 
 def test_tokens_are_unique(alice):
-    tokens = {alice.post("/auth/tokens", READS).json["token"] for _ in range(5)}
+    tokens = {alice.post("/auth/tokens", READ_TOKEN).json["token"] for _ in range(5)}
     assert len(tokens) == 5
 
 
@@ -88,7 +88,7 @@ def test_creation_requires_a_fresh_session(alice, stored):
     alice.access_token = alice.client.post("/api/v1/auth/refresh", headers=bearer).json[
         "access_token"
     ]
-    assert_problem(alice.post("/auth/tokens", READS), 401, "fresh_token_required")
+    assert_problem(alice.post("/auth/tokens", READ_TOKEN), 401, "fresh_token_required")
     assert stored(select(PersonalToken.id)) == []
     assert alice.get("/auth/tokens").status_code == 200
 
@@ -119,31 +119,31 @@ def test_creation_requires_a_fresh_session(alice, stored):
     ],
 )
 def test_invalid_field_is_reported_and_nothing_is_created(alice, stored, field, value):
-    body = {**READS, field.partition("/")[0]: value}
+    body = {**READ_TOKEN, field.partition("/")[0]: value}
     assert pointers(alice.post("/auth/tokens", body)) == {f"/{field}"}
     assert stored(select(PersonalToken.id)) == []
 
 
 @pytest.mark.parametrize("missing", ["name", "scopes"])
 def test_name_and_scopes_are_required(alice, missing):
-    body = {key: value for key, value in READS.items() if key != missing}
+    body = {key: value for key, value in READ_TOKEN.items() if key != missing}
     assert pointers(alice.post("/auth/tokens", body)) == {f"/{missing}"}
 
 
 def test_scopes_are_unique_and_ordered(alice):
     body = ["account:read", "tasks:write", "tasks:write", "tasks:read"]
-    made = alice.post("/auth/tokens", READS | {"scopes": body}).json
-    read = alice.get(f"/auth/tokens/{made['id']}").json
-    assert read["scopes"] == made["scopes"] == ["tasks:read", "tasks:write", "account:read"]
+    created = alice.post("/auth/tokens", READ_TOKEN | {"scopes": body}).json
+    read = alice.get(f"/auth/tokens/{created['id']}").json
+    assert read["scopes"] == created["scopes"] == ["tasks:read", "tasks:write", "account:read"]
 
 
 def test_tokens_of_others_are_not_found(alice, bob, make, stored):
     script = make("tasks:read")
     for call in (bob.get, bob.delete):
-        mine = call(f"/auth/tokens/{script.token_id}")
+        existing = call(f"/auth/tokens/{script.token_id}")
         unknown = call("/auth/tokens/1000000")
-        assert_problem(mine, 404, "not_found")
-        assert mine.json | {"instance": "", "request_id": ""} == unknown.json | {
+        assert_problem(existing, 404, "not_found")
+        assert existing.json | {"instance": "", "request_id": ""} == unknown.json | {
             "instance": "",
             "request_id": "",
         }
@@ -181,10 +181,10 @@ def test_token_outlives_sessions_but_not_its_user(alice, make):
 def test_token_is_valid_until_it_expires(accounts):
     with time_machine.travel(MOMENT, tick=False) as clock:
         alice = accounts.make("alice")
-        body = READS | {"expires_at": "2040-01-31T10:00:00+00:00"}
-        made = alice.post("/auth/tokens", body).json
-        assert made["expires_at"] == "2040-01-31T10:00:00Z"
-        script = using(alice, made["token"])
+        body = READ_TOKEN | {"expires_at": "2040-01-31T10:00:00+00:00"}
+        created = alice.post("/auth/tokens", body).json
+        assert created["expires_at"] == "2040-01-31T10:00:00Z"
+        script = using(alice, created["token"])
         clock.shift(timedelta(hours=1) - timedelta(microseconds=1))
         assert script.get("/tasks").status_code == 200
         clock.shift(timedelta(microseconds=1))
@@ -211,7 +211,7 @@ def test_last_use_is_written_at_most_once_a_minute(accounts, statements, stored)
     used = select(PersonalToken.last_used_at)
     with time_machine.travel(MOMENT, tick=False) as clock:
         alice = accounts.make("alice")
-        script = using(alice, alice.post("/auth/tokens", READS).json["token"])
+        script = using(alice, alice.post("/auth/tokens", READ_TOKEN).json["token"])
         assert stored(used) == [(None,)]
         for seconds, writes, last_used in (
             (0, 1, 0),
@@ -242,16 +242,16 @@ def test_unknown_token_is_invalid(alice, make, token):
 
 def test_token_is_compared_exactly(make):
     script = make("tasks:read")
-    whole = script.access_token
-    for near in (whole[:-1], whole + "A", whole.swapcase(), whole.upper()):
-        script.access_token = near
+    token = script.access_token
+    for altered in (token[:-1], token + "A", token.swapcase(), token.upper()):
+        script.access_token = altered
         assert_problem(script.get("/tasks"), 401, "invalid_token")
 
 
 def test_every_protected_route_accepts_a_session_or_names_a_scope(app):
     known = {"accessToken", "refreshToken", "personalToken"}
     scopes = set()
-    for method, path, meta in calls(app):
+    for method, path, meta in operations(app):
         names = {scheme.name for scheme in meta.tokens}
         assert names <= known, (method, path)
         assert ("personalToken" in names) == (scope_of(meta) is not None), (method, path)
@@ -265,7 +265,7 @@ def test_every_protected_route_accepts_a_session_or_names_a_scope(app):
     assert scopes == {"tasks:read", "tasks:write", "account:read"}
 
 
-def test_the_document_names_the_scope_of_every_route(app):
+def test_openapi_names_the_scope_of_every_route(app):
     paths = build(app)["paths"]
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/v1"):
@@ -281,21 +281,21 @@ def test_the_document_names_the_scope_of_every_route(app):
 
 def test_token_with_all_scopes_cannot_use_routes_of_sessions(app, make):
     script = make(*Scope)
-    refused = 0
-    for method, path, meta in calls(app):
+    rejected = 0
+    for method, path, meta in operations(app):
         if not meta.tokens or scope_of(meta):
             continue
         assert path.startswith(("/auth/", "/users", "/jobs", "/exports", "/imports")), path
         assert_problem(script.call(method, path), 401, "wrong_token_type")
-        refused += 1
-    assert refused >= 20
+        rejected += 1
+    assert rejected >= 20
     assert script.get("/auth/me").json["id"] == script.id
 
 
 @pytest.mark.parametrize("scope", list(Scope))
 def test_scope_allows_only_its_own_routes(app, make, scope):
     script = make(scope)
-    for method, path, meta in calls(app):
+    for method, path, meta in operations(app):
         needed = scope_of(meta)
         if needed is None:
             continue
@@ -308,27 +308,27 @@ def test_scope_allows_only_its_own_routes(app, make, scope):
         assert challenge == f'Bearer error="insufficient_scope", scope="{needed}"'
 
 
-def test_a_missing_scope_is_told_before_any_mistake_and_changes_nothing(alice, make):
+def test_missing_scope_is_reported_before_validation_errors(alice, make):
     task = alice.task()
     script = make("tasks:read")
     for method, path in (("POST", "/tasks"), ("PATCH", f"/tasks/{task['id']}")):
-        wrong = {"data": "{", "content_type": "text/plain"}
-        assert_problem(script.call(method, path, **wrong), 403, "insufficient_scope")
+        invalid = {"data": "{", "content_type": "text/plain"}
+        assert_problem(script.call(method, path, **invalid), 403, "insufficient_scope")
     assert_problem(script.delete(f"/tasks/{task['id']}"), 403, "insufficient_scope")
     assert script.get(f"/tasks/{task['id']}").json == task
 
 
 def test_session_has_every_scope(app, alice, make):
     script, headers = make(*Scope), {"X-Request-ID": "same"}
-    opened = 0
-    for method, path, meta in calls(app):
+    operation_count = 0
+    for method, path, meta in operations(app):
         if scope_of(meta):
             response = alice.call(method, path, headers=headers)
             assert response.status_code not in {401, 403}, (method, path)
-            same = script.call(method, path, headers=headers)
-            assert (response.status_code, response.data) == (same.status_code, same.data)
-            opened += 1
-    assert opened >= 10
+            by_script = script.call(method, path, headers=headers)
+            assert (response.status_code, response.data) == (by_script.status_code, by_script.data)
+            operation_count += 1
+    assert operation_count >= 10
 
 
 def test_script_with_scopes_acts_as_its_user(alice, bob, make):
@@ -337,13 +337,13 @@ def test_script_with_scopes_acts_as_its_user(alice, bob, make):
     task = script.task("by a script")
     assert task["created_by"] == alice.id
     assert script.patch(f"/tasks/{task['id']}", {"title": "changed"}).json["version"] == 2
-    assert [one["title"] for one in alice.get("/tasks").json["data"]] == ["changed"]
+    assert [row["title"] for row in alice.get("/tasks").json["data"]] == ["changed"]
     assert_problem(script.get(f"/tasks/{foreign['id']}"), 404, "not_found")
     assert script.delete(f"/tasks/{task['id']}").status_code == 204
 
 
 def test_user_has_at_most_100_tokens(app, alice, bob, stored):
-    assert MOST == 100
+    assert MAX_TOKENS == 100
     rows = [
         {
             "user_id": alice.id,
@@ -357,12 +357,12 @@ def test_user_has_at_most_100_tokens(app, alice, bob, stored):
     with app.app_context():
         db.session.execute(insert(PersonalToken), rows)
         db.session.commit()
-    last = alice.post("/auth/tokens", READS)
+    last = alice.post("/auth/tokens", READ_TOKEN)
     assert last.status_code == 201
-    assert_problem(alice.post("/auth/tokens", READS), 409, "conflict")
-    assert bob.post("/auth/tokens", READS).status_code == 201
+    assert_problem(alice.post("/auth/tokens", READ_TOKEN), 409, "conflict")
+    assert bob.post("/auth/tokens", READ_TOKEN).status_code == 201
     assert alice.delete(f"/auth/tokens/{last.json['id']}").status_code == 204
-    assert alice.post("/auth/tokens", READS).status_code == 201
+    assert alice.post("/auth/tokens", READ_TOKEN).status_code == 201
 
 
 def test_parallel_creation_stops_at_100_tokens(app, alice, run_parallel, stored):
@@ -379,7 +379,7 @@ def test_parallel_creation_stops_at_100_tokens(app, alice, run_parallel, stored)
     with app.app_context():
         db.session.execute(insert(PersonalToken), rows)
         db.session.commit()
-    responses = run_parallel(alice, [("POST", "/auth/tokens", READS)] * 5)
+    responses = run_parallel(alice, [("POST", "/auth/tokens", READ_TOKEN)] * 5)
     assert sorted(response.status_code for response in responses) == [201, 201, 409, 409, 409]
     assert len(stored(select(PersonalToken.id))) == 100
 
@@ -387,7 +387,7 @@ def test_parallel_creation_stops_at_100_tokens(app, alice, run_parallel, stored)
 def test_idempotency_key_does_not_store_the_secret(alice, stored):
     """A repeated request creates another token: the secret is not stored."""
     key = {"Idempotency-Key": "once"}
-    responses = [alice.post("/auth/tokens", READS, headers=key) for _ in range(2)]
+    responses = [alice.post("/auth/tokens", READ_TOKEN, headers=key) for _ in range(2)]
     assert [response.status_code for response in responses] == [201, 201]
     assert responses[0].json["token"] != responses[1].json["token"]
     assert "Idempotent-Replayed" not in responses[1].headers
@@ -395,7 +395,7 @@ def test_idempotency_key_does_not_store_the_secret(alice, stored):
 
 
 def test_list_is_paginated_newest_first(alice):
-    ids = [alice.post("/auth/tokens", READS).json["id"] for _ in range(5)]
+    ids = [alice.post("/auth/tokens", READ_TOKEN).json["id"] for _ in range(5)]
     seen, query = [], {"limit": 2}
     while True:
         page = alice.get("/auth/tokens", query_string=query).json

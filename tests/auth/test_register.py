@@ -1,4 +1,4 @@
-"""Opening an account."""
+"""User registration."""
 
 import pytest
 from sqlalchemy import select
@@ -11,10 +11,10 @@ PATH = "/api/v1/auth/register"
 ADA = {"username": "Ada", "email": "Ada@Example.com", "password": PASSWORD}
 
 
-def test_a_new_account_is_answered_whole_and_without_its_password(client, stored):
-    answer = client.post(PATH, json=ADA | {"time_zone": "Europe/Zurich"})
-    assert answer.status_code == 201
-    body = dict(answer.json)
+def test_registration_returns_the_user_without_password(client, stored):
+    response = client.post(PATH, json=ADA | {"time_zone": "Europe/Zurich"})
+    assert response.status_code == 201
+    body = dict(response.json)
     [(user_id, created_at)] = stored(select(User.id, User.created_at))
     moment = created_at.isoformat().replace("+00:00", "Z")
     assert body == {
@@ -29,19 +29,19 @@ def test_a_new_account_is_answered_whole_and_without_its_password(client, stored
         "created_at": moment,
         "updated_at": moment,
     }
-    assert answer.headers["Location"].endswith("/api/v1/auth/me")
+    assert response.headers["Location"].endswith("/api/v1/auth/me")
 
 
-def test_the_password_is_stored_as_an_argon2id_hash_only(client, stored):
+def test_password_is_stored_as_argon2id_hash(client, stored):
     client.post(PATH, json=ADA)
     [(password_hash,)] = stored(select(User.password_hash))
     assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert PASSWORD not in password_hash
 
 
-def test_the_zone_is_utc_when_left_out_and_the_address_is_trimmed(client, stored):
-    answer = client.post(PATH, json=ADA | {"email": "  ada@example.com\n"})
-    assert answer.json["time_zone"] == "UTC"
+def test_time_zone_defaults_to_utc_and_email_is_trimmed(client, stored):
+    response = client.post(PATH, json=ADA | {"email": "  ada@example.com\n"})
+    assert response.json["time_zone"] == "UTC"
     assert stored(select(User.email, User.time_zone)) == [("ada@example.com", "UTC")]
 
 
@@ -74,18 +74,18 @@ def test_the_zone_is_utc_when_left_out_and_the_address_is_trimmed(client, stored
         ("time_zone", None),
     ],
 )
-def test_an_unacceptable_field_is_named_and_nothing_is_stored(client, stored, field, value):
-    answer = client.post(PATH, json=ADA | {field: value})
-    assert pointers(answer) == {f"/{field}"}
+def test_invalid_field_is_reported_and_nothing_is_stored(client, stored, field, value):
+    response = client.post(PATH, json=ADA | {field: value})
+    assert pointers(response) == {f"/{field}"}
     assert stored(select(User.id)) == []
 
 
 @pytest.mark.parametrize("field", ["id", "role", "email_verified", "created_at", "password_hash"])
-def test_what_a_client_may_not_say_is_refused_by_name(client, stored, field):
-    answer = client.post(PATH, json=ADA | {field: "admin"})
-    assert pointers(answer) == {f"/{field}"}
+def test_read_only_field_is_rejected(client, stored, field):
+    response = client.post(PATH, json=ADA | {field: "admin"})
+    assert pointers(response) == {f"/{field}"}
     assert stored(select(User.id)) == []
 
 
-def test_every_missing_field_is_named(client):
+def test_all_missing_fields_are_reported(client):
     assert pointers(client.post(PATH, json={})) == {"/username", "/email", "/password"}

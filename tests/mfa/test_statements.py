@@ -42,7 +42,7 @@ def test_statement_count(app, alice, body, statements, before, method, path, sta
     assert len(seen) == count, seen
 
 
-def test_the_statements_of_every_route_are_counted(app):
+def test_statement_counts_cover_every_route(app):
     routes = {
         (method, rule.rule.removeprefix("/api/v1/auth"))
         for rule in app.url_map.iter_rules()

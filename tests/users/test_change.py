@@ -238,7 +238,7 @@ def test_of_two_that_demote_each_other_one_stays(app, accounts, stored, _):
         ("DELETE", "", None, 4),
     ],
 )
-def test_a_call_runs_no_statement_too_many(admin, alice, statements, method, path, body, count):
+def test_statement_count_per_route(admin, alice, statements, method, path, body, count):
     alice.task()
     with statements() as seen:
         answer = admin.call(method, f"/users/{alice.id}{path}", json=body)
