@@ -1,4 +1,4 @@
-"""A second factor to log in with, on a day on which time stands still."""
+"""Fixtures of the second factor. Time is frozen."""
 
 from datetime import UTC, datetime
 
@@ -15,44 +15,47 @@ STEP = 30
 
 @pytest.fixture(autouse=True)
 def clock():
-    """The time of day, which stands still until it is shifted."""
-    with time_machine.travel(START, tick=False) as traveller:
-        yield traveller
+    """Freeze the time until it is shifted."""
+    with time_machine.travel(START, tick=False) as frozen:
+        yield frozen
 
 
 @pytest.fixture
-def two(alice):
-    """What makes alice's codes, and her recovery codes; the code of this moment is spent."""
+def second_factor(alice):
+    """Enable alice's second factor; return its TOTP and recovery codes.
+
+    The current TOTP code is used up.
+    """
     return alice.enable_second_factor()
 
 
 @pytest.fixture
-def totp(two):
-    return two[0]
+def totp(second_factor):
+    return second_factor[0]
 
 
 @pytest.fixture
-def recovery_codes(two):
-    return two[1]
+def recovery_codes(second_factor):
+    return second_factor[1]
 
 
 @pytest.fixture
 def challenge(client):
-    """Proves the password, for a challenge."""
+    """Log in with a password, and return the challenge."""
 
-    def prove(username="alice", password=PASSWORD):
-        answer = client.post(LOGIN, json={"username": username, "password": password})
-        return assert_problem(answer, 401, "second_factor_required")["challenge"]
+    def log_in(username="alice", password=PASSWORD):
+        response = client.post(LOGIN, json={"username": username, "password": password})
+        return assert_problem(response, 401, "second_factor_required")["challenge"]
 
-    return prove
+    return log_in
 
 
 @pytest.fixture
 def complete(app):
-    """Answers a challenge with a code."""
+    """Complete a login with a challenge and a code."""
 
     def call(challenge, code):
-        said = {"challenge": challenge, "code": code}
-        return app.test_client().post(f"{LOGIN}/second-factor", json=said)
+        payload = {"challenge": challenge, "code": code}
+        return app.test_client().post(f"{LOGIN}/second-factor", json=payload)
 
     return call

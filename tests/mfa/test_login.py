@@ -1,4 +1,4 @@
-"""Logging in with a second factor: each code works once, and guessing leads nowhere."""
+"""Login with a second factor: single use of codes, and lockout after wrong ones."""
 
 import base64
 import json
@@ -28,8 +28,8 @@ CODES_LEFT = select(func.count()).select_from(RecoveryCode)
 LAST_STEP = select(SecondFactor.last_step)
 
 
-def recorded(stored, *events):
-    """The last events of an account, which are to be of just these kinds."""
+def last_events(stored, *events):
+    """Assert the names of the last events, and return them."""
     rows = stored(
         select(AuditEvent.event, AuditEvent.user_id, AuditEvent.actor_id, AuditEvent.details)
         .order_by(AuditEvent.id.desc())
@@ -39,7 +39,7 @@ def recorded(stored, *events):
     return rows[::-1]
 
 
-def change(app, **values):
+def update_users(app, **values):
     with app.app_context():
         db.session.execute(update(User).values(values))
         db.session.commit()
@@ -47,28 +47,28 @@ def change(app, **values):
 
 @pytest.fixture
 def code(clock, totp):
-    """The code of the step after the one that confirmed, in that step."""
+    """Return an unused code: that of the step after the confirmation."""
     clock.shift(STEP)
     return totp.now()
 
 
-def assert_logged_in(answer, account, stored):
-    """Assert that an answer has opened a second session of an account."""
-    assert answer.status_code == 200
-    headers = {"Authorization": f"Bearer {answer.json['access_token']}"}
+def assert_logged_in(response, account, stored):
+    """Assert that a response has opened a second session of an account."""
+    assert response.status_code == 200
+    headers = {"Authorization": f"Bearer {response.json['access_token']}"}
     assert account.get("/auth/me", headers=headers).json["id"] == account.id
     assert stored(select(Session.user_id)) == [(account.id,)] * 2
 
 
 def wrong(code):
-    """A code that is not this one, nor one of the steps around it but by bad luck."""
+    """Return a code that differs from this one and, most likely, from those of adjacent steps."""
     return f"{(int(code) + 500_000) % 1_000_000:06}"
 
 
-def test_a_right_password_alone_opens_no_session(alice, two, client, stored):
+def test_password_alone_opens_no_session(alice, second_factor, client, stored):
     before = stored(SESSIONS)
-    answer = client.post(LOGIN, json={"username": "alice", "password": PASSWORD})
-    problem = assert_problem(answer, 401, "second_factor_required")
+    response = client.post(LOGIN, json={"username": "alice", "password": PASSWORD})
+    problem = assert_problem(response, 401, "second_factor_required")
     assert set(problem) == {
         "type",
         "title",
@@ -79,64 +79,64 @@ def test_a_right_password_alone_opens_no_session(alice, two, client, stored):
         "request_id",
         "challenge",
     }
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["Cache-Control"] == "no-store"
     assert stored(SESSIONS) == before
 
 
-def test_a_challenge_says_nothing_secret(alice, two, challenge, stored):
+def test_challenge_contains_no_secret(alice, second_factor, challenge, stored):
     payload = challenge().split(".")[0]
-    said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    data = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     [(password_hash,)] = stored(select(User.password_hash))
-    assert said[0] == alice.id
-    assert len(said) == 2
-    assert said[1] not in password_hash
+    assert data[0] == alice.id
+    assert len(data) == 2
+    assert data[1] not in password_hash
 
 
-def test_without_the_password_nothing_is_told_of_a_second_factor(alice, two, bob, client):
-    answers = [
+def test_wrong_password_does_not_reveal_second_factor(alice, second_factor, bob, client):
+    responses = [
         client.post(LOGIN, json={"username": name, "password": "x"}, headers={"X-Request-ID": "1"})
         for name in ("alice", "bob", "nobody")
     ]
-    for answer in answers:
-        assert_problem(answer, 401, "invalid_credentials")
-        assert (answer.data, dict(answer.headers)) == (answers[0].data, dict(answers[0].headers))
+    for response in responses:
+        assert_problem(response, 401, "invalid_credentials")
+        assert (response.data, dict(response.headers)) == (
+            responses[0].data,
+            dict(responses[0].headers),
+        )
 
 
-def test_a_challenge_and_a_code_log_in_as_a_login_does(alice, code, challenge, complete, stored):
-    answer = complete(challenge(), code)
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
-    body = dict(answer.json)
+def test_challenge_and_code_open_a_session(alice, code, challenge, complete, stored):
+    response = complete(challenge(), code)
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    body = dict(response.json)
     access_token = body.pop("access_token")
     assert body.pop("refresh_token").count(".") == 2
     assert body.pop("user") == alice.get("/auth/me").json
     assert body == {"token_type": "Bearer", "expires_in": 900, "refresh_expires_in": 30 * 86400}
     alice.access_token = access_token
-    assert (
-        alice.put(
-            "/auth/password", {"current_password": PASSWORD, "new_password": "another phrase"}
-        ).status_code
-        == 204
-    )  # it is fresh
-    [row] = recorded(stored, "login_succeeded", "password_changed")[:1]
+    # The new access token is fresh.
+    password_change = {"current_password": PASSWORD, "new_password": "another phrase"}
+    assert alice.put("/auth/password", password_change).status_code == 204
+    [row] = last_events(stored, "login_succeeded", "password_changed")[:1]
     assert row[1:3] == (alice.id, alice.id)
     assert set(row[3]) == {"session_id"}
 
 
 @pytest.mark.parametrize("typed", ["{}{}", " {} {}\n", "{}-{}"])
 @pytest.mark.parametrize("steps", [0, 1])
-def test_a_code_of_a_step_near_now_logs_in(
+def test_code_of_current_or_next_step_is_accepted(
     alice, clock, totp, challenge, complete, stored, typed, steps
 ):
     clock.shift(STEP)
     code = totp.at(START + timedelta(seconds=STEP), counter_offset=steps)
-    answer = complete(challenge(), typed.format(code[:3], code[3:]))
-    assert_logged_in(answer, alice, stored)
+    response = complete(challenge(), typed.format(code[:3], code[3:]))
+    assert_logged_in(response, alice, stored)
     assert stored(LAST_STEP) == [(totp.timecode(START) + 1 + steps,)]
 
 
-def test_a_code_of_the_step_before_logs_in(alice, clock, totp, challenge, complete, stored):
+def test_code_of_previous_step_is_accepted(alice, clock, totp, challenge, complete, stored):
     clock.shift(2 * STEP)
     code = totp.at(START + timedelta(seconds=STEP))
     assert_logged_in(complete(challenge(), code), alice, stored)
@@ -144,21 +144,19 @@ def test_a_code_of_the_step_before_logs_in(alice, clock, totp, challenge, comple
 
 
 @pytest.mark.parametrize("steps", [-2, 2])
-def test_a_code_of_another_step_does_not_log_in(clock, totp, challenge, complete, stored, steps):
+def test_code_of_distant_step_is_rejected(clock, totp, challenge, complete, stored, steps):
     clock.shift(10 * STEP)
     code = totp.at(START + timedelta(seconds=10 * STEP), counter_offset=steps)
     assert_problem(complete(challenge(), code), 401, "invalid_credentials")
     assert stored(SESSIONS) == [(1,)]
 
 
-def test_the_code_that_confirmed_does_not_log_in(totp, challenge, complete, stored):
+def test_code_used_for_confirmation_is_rejected(totp, challenge, complete, stored):
     assert_problem(complete(challenge(), totp.now()), 401, "invalid_credentials")
     assert stored(SESSIONS) == [(1,)]
 
 
-def test_a_code_works_once_and_neither_does_an_earlier_one(
-    clock, totp, code, challenge, complete, stored
-):
+def test_used_and_earlier_codes_are_rejected(clock, totp, code, challenge, complete, stored):
     earlier, later = code, totp.at(START + timedelta(seconds=2 * STEP))
     assert complete(challenge(), later).status_code == 200
     for replayed in (later, earlier):
@@ -168,61 +166,59 @@ def test_a_code_works_once_and_neither_does_an_earlier_one(
     assert stored(SESSIONS) == [(2,)]
 
 
-@pytest.mark.parametrize("kind", ["timed", "recovery"])
-def test_one_code_at_once_in_many_places_logs_in_once(
-    code, recovery_codes, challenge, complete, stored, kind
+@pytest.mark.parametrize("code_type", ["totp", "recovery"])
+def test_concurrent_use_of_one_code_opens_one_session(
+    code, recovery_codes, challenge, complete, stored, code_type
 ):
     start = Barrier(8)
     proof = challenge()
-    used = code if kind == "timed" else recovery_codes[3]
+    used_code = code if code_type == "totp" else recovery_codes[3]
 
     def call(_):
         start.wait()
-        return complete(proof, used)
+        return complete(proof, used_code)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(call, range(8)))
-    statuses = Counter(answer.status_code for answer in answers)
-    # A code that comes again counts as a wrong one.
+        responses = list(pool.map(call, range(8)))
+    statuses = Counter(response.status_code for response in responses)
+    # A used code counts as a wrong one.
     assert statuses == {200: 1, 401: MAX_WRONG_CODES, 429: 7 - MAX_WRONG_CODES}
     assert stored(SESSIONS) == [(2,)]
-    assert stored(CODES_LEFT) == [(10 if kind == "timed" else 9,)]
+    assert stored(CODES_LEFT) == [(10 if code_type == "totp" else 9,)]
 
 
 @pytest.mark.parametrize(
     "typed", [str, str.upper, lambda code: code.replace("-", ""), " {} ".format]
 )
-def test_a_recovery_code_logs_in_once_however_it_was_typed(
-    alice, recovery_codes, challenge, complete, stored, typed
-):
+def test_recovery_code_works_once(alice, recovery_codes, challenge, complete, stored, typed):
     code = typed(recovery_codes[0])
-    answer = complete(challenge(), code)
-    assert answer.status_code == 200
+    response = complete(challenge(), code)
+    assert response.status_code == 200
     assert alice.get("/auth/totp").json == {"confirmed": True, "recovery_codes_left": 9}
-    rows = recorded(stored, "recovery_code_used", "login_succeeded")
+    rows = last_events(stored, "recovery_code_used", "login_succeeded")
     assert {row[1:3] for row in rows} == {(alice.id, alice.id)}
     assert_problem(complete(challenge(), code), 401, "invalid_credentials")
     assert complete(challenge(), recovery_codes[1]).status_code == 200
     assert stored(CODES_LEFT) == [(8,)]
 
 
-def test_a_recovery_code_of_another_account_does_not_log_in(
+def test_recovery_code_of_another_user_is_rejected(
     bob, recovery_codes, challenge, complete, stored
 ):
-    theirs = bob.enable_second_factor()[1]
-    assert_problem(complete(challenge(), theirs[0]), 401, "invalid_credentials")
+    codes_of_bob = bob.enable_second_factor()[1]
+    assert_problem(complete(challenge(), codes_of_bob[0]), 401, "invalid_credentials")
     assert stored(CODES_LEFT) == [(20,)]
 
 
-def test_a_wrong_code_is_recorded(alice, code, challenge, complete, stored):
+def test_wrong_code_is_recorded(alice, code, challenge, complete, stored):
     assert_problem(complete(challenge(), wrong(code)), 401, "invalid_credentials")
-    assert recorded(stored, "second_factor_failed") == [
+    assert last_events(stored, "second_factor_failed") == [
         ("second_factor_failed", alice.id, alice.id, {})
     ]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "invalid",
     [
         {"challenge": ""},
         {"challenge": 1},
@@ -234,12 +230,12 @@ def test_a_wrong_code_is_recorded(alice, code, challenge, complete, stored):
         {"code": "x" * 65},
     ],
 )
-def test_a_login_is_not_completed_by_what_is_no_text(client, said):
-    body = {"challenge": "x", "code": "123456"} | said
-    assert pointers(client.post(f"{LOGIN}/second-factor", json=body)) == {f"/{next(iter(said))}"}
+def test_malformed_challenge_or_code_is_a_validation_error(client, invalid):
+    body = {"challenge": "x", "code": "123456"} | invalid
+    assert pointers(client.post(f"{LOGIN}/second-factor", json=body)) == {f"/{next(iter(invalid))}"}
 
 
-def test_a_challenge_is_good_for_five_minutes(clock, totp, challenge, complete):
+def test_challenge_expires_after_five_minutes(clock, totp, challenge, complete):
     proof = challenge()
     clock.shift(300)
     assert complete(proof, totp.now()).status_code == 200
@@ -248,16 +244,16 @@ def test_a_challenge_is_good_for_five_minutes(clock, totp, challenge, complete):
     assert_problem(complete(proof, totp.now()), 401, "invalid_credentials")
 
 
-def test_a_challenge_that_was_altered_is_none(alice, bob, code, challenge, complete, stored):
+def test_altered_challenge_is_rejected(alice, bob, code, challenge, complete, stored):
     proof = challenge()
-    payload, stamp, signature = proof.split(".")
-    theirs = base64.urlsafe_b64encode(json.dumps([bob.id, "0" * 32]).encode()).decode()
+    payload, timestamp, signature = proof.split(".")
+    payload_of_bob = base64.urlsafe_b64encode(json.dumps([bob.id, "0" * 32]).encode()).decode()
     for altered in (
         proof[:-1],
         proof[::-1],
-        f"{payload}.{stamp}",
-        f"{theirs.strip('=')}.{stamp}.{signature}",
-        f"{payload}.{stamp}.{signature[::-1]}",
+        f"{payload}.{timestamp}",
+        f"{payload_of_bob.strip('=')}.{timestamp}.{signature}",
+        f"{payload}.{timestamp}.{signature[::-1]}",
         f"{payload}..{signature}",
         "..",
         "é.ü.ß",
@@ -270,15 +266,13 @@ def test_a_challenge_that_was_altered_is_none(alice, bob, code, challenge, compl
 
 
 @pytest.mark.parametrize(("key", "salt"), [("another", "challenge"), (SECRET, "cursor")])
-def test_a_challenge_that_was_signed_otherwise_is_none(alice, code, challenge, complete, key, salt):
-    said = URLSafeTimedSerializer(SECRET).loads_unsafe(challenge())[1]
-    forged = URLSafeTimedSerializer(key, salt=salt).dumps(said)
+def test_challenge_with_other_key_or_salt_is_rejected(alice, code, challenge, complete, key, salt):
+    data = URLSafeTimedSerializer(SECRET).loads_unsafe(challenge())[1]
+    forged = URLSafeTimedSerializer(key, salt=salt).dumps(data)
     assert_problem(complete(forged, code), 401, "invalid_credentials")
 
 
-def test_the_challenge_of_one_account_takes_no_code_of_another(
-    bob, code, challenge, complete, stored
-):
+def test_code_of_another_user_is_rejected(bob, code, challenge, complete, stored):
     bob.enable_second_factor()
     assert_problem(complete(challenge("bob"), code), 401, "invalid_credentials")
     assert stored(SESSIONS) == [(2,)]
@@ -286,14 +280,14 @@ def test_the_challenge_of_one_account_takes_no_code_of_another(
     assert stored(wrong_codes) == [(1,)]
 
 
-def test_a_new_password_ends_every_challenge(alice, code, challenge, complete, stored):
+def test_password_change_invalidates_challenges(alice, code, challenge, complete, stored):
     proof = challenge()
     alice.put("/auth/password", {"current_password": PASSWORD, "new_password": "another phrase"})
     assert_problem(complete(proof, code), 401, "invalid_credentials")
     assert complete(challenge(password="another phrase"), code).status_code == 200
 
 
-def test_a_hash_that_is_renewed_on_login_does_not_end_the_challenge(
+def test_rehash_on_login_keeps_challenge_valid(
     app, alice, code, challenge, complete, stored, monkeypatch
 ):
     [(before,)] = stored(select(User.password_hash))
@@ -303,45 +297,45 @@ def test_a_hash_that_is_renewed_on_login_does_not_end_the_challenge(
     assert complete(proof, code).status_code == 200
 
 
-def test_a_challenge_is_for_nothing_once_the_second_factor_is_gone(
+def test_challenge_is_invalid_after_second_factor_is_removed(
     alice, code, challenge, complete, stored
 ):
     proof = challenge()
     alice.delete("/auth/totp")
     assert_problem(complete(proof, code), 401, "invalid_credentials")
-    begun = TOTP(alice.post("/auth/totp").json["secret"])
-    assert_problem(complete(proof, begun.now()), 401, "invalid_credentials")
+    unconfirmed = TOTP(alice.post("/auth/totp").json["secret"])
+    assert_problem(complete(proof, unconfirmed.now()), 401, "invalid_credentials")
     alice.delete("/auth/me")
     assert_problem(complete(proof, code), 401, "invalid_credentials")
     assert stored(SESSIONS) == [(0,)]
 
 
-def test_a_disabled_account_gets_no_challenge_and_completes_none(
+def test_disabled_user_cannot_get_or_use_a_challenge(
     app, alice, code, client, challenge, complete, stored
 ):
     proof = challenge()
-    change(app, disabled_at=START)
-    answer = client.post(LOGIN, json={"username": "alice", "password": PASSWORD})
-    assert_problem(answer, 403, "account_disabled")
+    update_users(app, disabled_at=START)
+    response = client.post(LOGIN, json={"username": "alice", "password": PASSWORD})
+    assert_problem(response, 403, "account_disabled")
     assert_problem(complete(proof, code), 403, "account_disabled")
     assert stored(SESSIONS) == [(1,)]
-    change(app, disabled_at=None)
-    assert complete(proof, code).status_code == 200  # it was not spent
+    update_users(app, disabled_at=None)
+    assert complete(proof, code).status_code == 200  # the challenge was not used up
 
 
-def test_after_five_wrong_codes_a_challenge_is_dead(code, challenge, complete, stored):
+def test_five_wrong_codes_lock_the_second_factor(code, challenge, complete, stored):
     proof = challenge()
     for _ in range(MAX_WRONG_CODES):
         assert_problem(complete(proof, wrong(code)), 401, "invalid_credentials")
     assert MAX_WRONG_CODES == 5
-    answer = complete(proof, code)
-    assert_problem(answer, 429, "rate_limited")
-    assert answer.headers["Retry-After"] == "900"
-    assert recorded(stored, "second_factor_enabled", *["second_factor_failed"] * 5)
+    response = complete(proof, code)
+    assert_problem(response, 429, "rate_limited")
+    assert response.headers["Retry-After"] == "900"
+    assert last_events(stored, "second_factor_enabled", *["second_factor_failed"] * 5)
     assert stored(SESSIONS) == [(1,)]
 
 
-def test_another_challenge_buys_no_other_guesses(
+def test_new_challenge_does_not_reset_lockout(
     clock, totp, recovery_codes, code, challenge, complete
 ):
     for _ in range(MAX_WRONG_CODES):
@@ -349,13 +343,13 @@ def test_another_challenge_buys_no_other_guesses(
     assert_problem(complete(challenge(), code), 429, "rate_limited")
     assert_problem(complete(challenge(), recovery_codes[0]), 429, "rate_limited")
     clock.shift(LOCKOUT - timedelta(seconds=1.5))
-    answer = complete(challenge(), totp.now())
-    assert_problem(answer, 429, "rate_limited")
-    clock.shift(int(answer.headers["Retry-After"]))
+    response = complete(challenge(), totp.now())
+    assert_problem(response, 429, "rate_limited")
+    clock.shift(int(response.headers["Retry-After"]))
     assert complete(challenge(), totp.now()).status_code == 200
 
 
-def test_each_further_wrong_code_locks_again_until_one_is_right(clock, totp, challenge, complete):
+def test_wrong_code_after_lockout_locks_again_until_success(clock, totp, challenge, complete):
     for _ in range(MAX_WRONG_CODES):
         complete(challenge(), wrong(totp.now()))
     clock.shift(LOCKOUT)
@@ -369,14 +363,14 @@ def test_each_further_wrong_code_locks_again_until_one_is_right(clock, totp, cha
     assert complete(challenge(), totp.now()).status_code == 200
 
 
-def test_wrong_recovery_codes_count_too(code, recovery_codes, challenge, complete):
+def test_wrong_recovery_codes_count_toward_lockout(code, recovery_codes, challenge, complete):
     for number in range(MAX_WRONG_CODES):
         guess = f"aaaa-bbbb-cccc-dddd-eeee-fff{number + 2}"
         assert_problem(complete(challenge(), guess), 401, "invalid_credentials")
     assert_problem(complete(challenge(), recovery_codes[0]), 429, "rate_limited")
 
 
-def test_guesses_at_once_are_all_counted(code, challenge, complete, stored):
+def test_concurrent_wrong_codes_are_all_counted(code, challenge, complete, stored):
     start = Barrier(MAX_WRONG_CODES)
     proof = challenge()
 
@@ -389,9 +383,7 @@ def test_guesses_at_once_are_all_counted(code, challenge, complete, stored):
     assert stored(select(SecondFactor.wrong_codes)) == [(MAX_WRONG_CODES,)]
 
 
-def test_who_does_not_know_the_password_locks_nobody_out(
-    alice, code, client, challenge, complete, stored
-):
+def test_lockout_requires_correct_password(alice, code, client, challenge, complete, stored):
     for _ in range(MAX_WRONG_CODES + 1):
         client.post(LOGIN, json={"username": "alice", "password": "not the password"})
         complete("not a challenge", wrong(code))
@@ -399,36 +391,34 @@ def test_who_does_not_know_the_password_locks_nobody_out(
     assert complete(challenge(), code).status_code == 200
 
 
-def test_a_locked_second_factor_leaves_live_sessions_alone(
-    alice, code, challenge, complete, stored
-):
+def test_lockout_does_not_affect_active_sessions(alice, code, challenge, complete, stored):
     for _ in range(MAX_WRONG_CODES):
         complete(challenge(), wrong(code))
     assert stored(select(SecondFactor.locked_until)) != [(None,)]
     assert alice.get("/auth/me").json["id"] == alice.id
-    renewed = alice.post("/auth/reauthenticate", {"password": PASSWORD})
-    assert renewed.status_code == 200
-    alice.access_token = renewed.json["access_token"]
+    reauthentication = alice.post("/auth/reauthenticate", {"password": PASSWORD})
+    assert reauthentication.status_code == 200
+    alice.access_token = reauthentication.json["access_token"]
     assert alice.get("/auth/me").json["id"] == alice.id
 
 
-def test_the_log_tells_no_secret(alice, client, challenge, complete, clock, caplog):
+def test_log_contains_no_secret(alice, client, challenge, complete, clock, caplog):
     with caplog.at_level(logging.DEBUG):
         totp, recovery_codes = alice.enable_second_factor()
-        spent = totp.now()
+        used_code = totp.now()
         clock.shift(STEP)
         proof = challenge()
         assert complete(proof, totp.now()).status_code == 200
         complete(proof, recovery_codes[0])
-    for secret in (totp.secret, spent, totp.now(), proof, *recovery_codes):
+    for secret in (totp.secret, used_code, totp.now(), proof, *recovery_codes):
         assert secret not in caplog.text
 
 
-@pytest.mark.usefixtures("two")
-def test_a_reset_does_not_pass_by_the_second_factor(client, mails):
+@pytest.mark.usefixtures("second_factor")
+def test_password_reset_does_not_bypass_second_factor(client, mails):
     mails.arrived()
     client.post("/api/v1/auth/password/forgot", json={"email": "alice@example.com"})
-    said = {"token": mails.token("alice@example.com"), "new_password": "a wholly new passphrase"}
-    assert client.post("/api/v1/auth/password/reset", json=said).status_code == 204
-    credentials = {"username": "alice", "password": said["new_password"]}
+    payload = {"token": mails.token("alice@example.com"), "new_password": "a wholly new passphrase"}
+    assert client.post("/api/v1/auth/password/reset", json=payload).status_code == 204
+    credentials = {"username": "alice", "password": payload["new_password"]}
     assert_problem(client.post(LOGIN, json=credentials), 401, "second_factor_required")

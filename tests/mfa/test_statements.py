@@ -1,18 +1,18 @@
-"""No route of second factors asks the database more than it needs."""
+"""Number of SQL statements of each second-factor route."""
 
 import pytest
 from pyotp import TOTP
 
 from tests.mfa.conftest import STEP
 
-# What each call runs: those with a token find the session with its user first.
+# Statements per route. Routes with a token first read the session and its user.
 COUNTS = [
     ("POST", "/totp", None, 201, 4),
-    ("POST", "/totp", "begun", 201, 4),
+    ("POST", "/totp", "enrolled", 201, 4),
     ("GET", "/totp", "confirmed", 200, 2),
-    ("POST", "/totp/confirm", "begun", 200, 5),
+    ("POST", "/totp/confirm", "enrolled", 200, 5),
     ("DELETE", "/totp", "confirmed", 204, 5),
-    ("POST", "/login/second-factor", "timed", 200, 4),
+    ("POST", "/login/second-factor", "totp", 200, 4),
     ("POST", "/login/second-factor", "recovery", 200, 5),
     ("POST", "/login/second-factor", "wrong", 401, 3),
 ]
@@ -20,25 +20,25 @@ COUNTS = [
 
 @pytest.fixture
 def body(clock, alice, challenge, before):
-    """What the call says, once all is as it must be before."""
+    """Create the state named ``before``, and return the body of the request."""
     if before is None:
         return None
-    if before == "begun":
+    if before == "enrolled":
         return {"code": TOTP(alice.post("/auth/totp").json["secret"]).now()}
     totp, recovery_codes = alice.enable_second_factor()
-    spent = totp.now()
+    used_code = totp.now()
     clock.shift(STEP)
-    codes = {"timed": totp.now(), "recovery": recovery_codes[0], "wrong": spent}
+    codes = {"totp": totp.now(), "recovery": recovery_codes[0], "wrong": used_code}
     return {"challenge": challenge(), "code": codes[before]} if before in codes else None
 
 
 @pytest.mark.parametrize(("method", "path", "before", "status", "count"), COUNTS)
 def test_statement_count(app, alice, body, statements, before, method, path, status, count):
     if before == "recovery" and app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
-        count -= 1  # PostgreSQL inserts both audit events by one statement
+        count -= 1  # PostgreSQL inserts both audit events in one statement
     with statements() as seen:
-        answer = alice.call(method, f"/auth{path}", json=body if "/" in path[1:] else None)
-    assert answer.status_code == status
+        response = alice.call(method, f"/auth{path}", json=body if "/" in path[1:] else None)
+    assert response.status_code == status
     assert len(seen) == count, seen
 
 
