@@ -36,6 +36,6 @@ class Mailbox:
         return str(token)
 
 
-def told(emails: list[EmailMessage]) -> set[tuple[str, str]]:
-    """Return the recipients and subjects of emails."""
+def recipients_and_subjects(emails: list[EmailMessage]) -> set[tuple[str, str]]:
+    """Return the (recipient, subject) pairs of emails."""
     return {(email.to, email.subject) for email in emails}

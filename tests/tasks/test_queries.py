@@ -17,7 +17,7 @@ def test_reading_a_task_runs_one_statement_for_the_session_and_one_for_the_row(a
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-due", "due", "-title"])
-def test_a_list_of_any_size_runs_two_statements(alice, statements, sort):
+def test_list_runs_two_statements(alice, statements, sort):
     for number in range(7):
         alice.task(f"Task {number}", due_date="2030-01-01" if number % 2 else None)
     for limit, count in ((1, 1), (5, 5), (200, 7)):

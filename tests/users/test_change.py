@@ -1,4 +1,4 @@
-"""What administrators do to accounts, and that one of them always stays."""
+"""Changes of users by administrators, of whom one must always remain."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -16,7 +16,7 @@ from tests.problems import assert_problem, pointers
 
 @pytest.fixture
 def events(stored):
-    """The events of an account that an administrator causes: what, by whom, and how."""
+    """Return the events of a user that an administrator caused: event, actor, details."""
 
     def read(user_id):
         rows = stored(
@@ -24,17 +24,17 @@ def events(stored):
             .where(AuditEvent.user_id == user_id)
             .order_by(AuditEvent.id)
         )
-        kept = ("account_registered", "login_succeeded", "personal_token_created")
-        return [row for row in rows if row[0] not in kept]
+        own = ("account_registered", "login_succeeded", "personal_token_created")
+        return [row for row in rows if row[0] not in own]
 
     return read
 
 
-def test_a_role_is_changed_and_recorded(admin, alice, events, stored):
+def test_role_change_is_applied_and_recorded(admin, alice, events, stored):
     before = admin.get(f"/users/{alice.id}").json
-    answer = admin.patch(f"/users/{alice.id}", {"role": "admin"})
-    changed = {"role": "admin", "updated_at": answer.json["updated_at"]}
-    assert (answer.status_code, answer.json) == (200, before | changed)
+    response = admin.patch(f"/users/{alice.id}", {"role": "admin"})
+    changed = {"role": "admin", "updated_at": response.json["updated_at"]}
+    assert (response.status_code, response.json) == (200, before | changed)
     assert changed["updated_at"] > before["updated_at"]
     assert stored(select(User.role).where(User.id == alice.id)) == [("admin",)]
     admin.patch(f"/users/{alice.id}", {"role": "user"})
@@ -44,19 +44,17 @@ def test_a_role_is_changed_and_recorded(admin, alice, events, stored):
     ]
 
 
-def test_a_disabled_account_is_refused_at_once_and_goes_on_when_it_is_enabled(
-    admin, alice, client, accounts, events, stored
-):
-    asked = {"name": "script", "scopes": ["account:read"]}
+def test_disabled_user_is_rejected_until_enabled(admin, alice, client, accounts, events, stored):
+    payload = {"name": "script", "scopes": ["account:read"]}
     script = alice.with_new_client()
-    script.access_token = alice.post("/auth/tokens", asked).json["token"]
+    script.access_token = alice.post("/auth/tokens", payload).json["token"]
     sessions = stored(select(Session.id).where(Session.user_id == alice.id))
-    answer = admin.patch(f"/users/{alice.id}", {"disabled": True})
-    assert (answer.status_code, answer.json["disabled"]) == (200, True)
+    response = admin.patch(f"/users/{alice.id}", {"disabled": True})
+    assert (response.status_code, response.json["disabled"]) == (200, True)
 
     bearer = {"Authorization": f"Bearer {alice.refresh_token}"}
     credentials = {"username": "alice", "password": PASSWORD}
-    for refused in (
+    for rejected in (
         alice.get("/tasks"),
         alice.get("/auth/me"),
         alice.get(f"/users/{alice.id}"),
@@ -64,28 +62,28 @@ def test_a_disabled_account_is_refused_at_once_and_goes_on_when_it_is_enabled(
         client.post("/api/v1/auth/refresh", headers=bearer),
         client.post("/api/v1/auth/login", json=credentials),
     ):
-        assert_problem(refused, 403, "account_disabled")
+        assert_problem(rejected, 403, "account_disabled")
     wrong = client.post("/api/v1/auth/login", json={**credentials, "password": "not this one"})
     assert_problem(wrong, 401, "invalid_credentials")
     assert stored(select(Session.id).where(Session.user_id == alice.id)) == sessions
 
-    answer = admin.patch(f"/users/{alice.id}", {"disabled": False})
-    assert (answer.status_code, answer.json["disabled"]) == (200, False)
+    response = admin.patch(f"/users/{alice.id}", {"disabled": False})
+    assert (response.status_code, response.json["disabled"]) == (200, False)
     assert alice.get("/auth/me").status_code == script.get("/auth/me").status_code == 200
     assert accounts.log_in("alice").id == alice.id
-    told = [event for event in events(alice.id) if event[0] != "login_failed"]
-    assert told == [("account_disabled", admin.id, {}), ("account_enabled", admin.id, {})]
+    changes = [event for event in events(alice.id) if event[0] != "login_failed"]
+    assert changes == [("account_disabled", admin.id, {}), ("account_enabled", admin.id, {})]
 
 
 @pytest.mark.parametrize("changes", [{}, {"role": "user"}, {"disabled": False}])
-def test_a_change_of_nothing_changes_and_records_nothing(admin, alice, events, changes):
+def test_patch_without_changes_records_no_event(admin, alice, events, changes):
     before = admin.get(f"/users/{alice.id}").json
-    answer = admin.patch(f"/users/{alice.id}", changes)
-    assert (answer.status_code, answer.json) == (200, before)
+    response = admin.patch(f"/users/{alice.id}", changes)
+    assert (response.status_code, response.json) == (200, before)
     assert events(alice.id) == []
 
 
-def test_a_second_disabling_keeps_the_time_of_the_first(admin, alice, stored):
+def test_disabling_twice_keeps_first_disabled_at(admin, alice, stored):
     admin.patch(f"/users/{alice.id}", {"disabled": True})
     before = stored(select(User.disabled_at, User.updated_at).where(User.id == alice.id))
     admin.patch(f"/users/{alice.id}", {"disabled": True})
@@ -93,14 +91,14 @@ def test_a_second_disabling_keeps_the_time_of_the_first(admin, alice, stored):
     assert after == before
 
 
-def test_both_can_be_changed_at_once_as_a_merge_patch(admin, alice, events):
-    answer = admin.call(
+def test_merge_patch_changes_role_and_disabled_together(admin, alice, events):
+    response = admin.call(
         "PATCH",
         f"/users/{alice.id}",
         data='{"role": "admin", "disabled": true}',
         headers={"Content-Type": "application/merge-patch+json"},
     )
-    assert (answer.json["role"], answer.json["disabled"]) == ("admin", True)
+    assert (response.json["role"], response.json["disabled"]) == ("admin", True)
     assert [event for event, *_ in events(alice.id)] == ["role_changed", "account_disabled"]
 
 
@@ -121,54 +119,54 @@ def test_both_can_be_changed_at_once_as_a_merge_patch(admin, alice, events):
         ("id", 7),
     ],
 )
-def test_an_unacceptable_change_is_refused_by_name_and_changes_nothing(admin, alice, field, value):
+def test_invalid_change_is_reported_and_not_applied(admin, alice, field, value):
     before = admin.get(f"/users/{alice.id}").json
-    answer = admin.patch(f"/users/{alice.id}", {"role": "admin", field: value})
-    assert pointers(answer) == {f"/{field}"}
+    response = admin.patch(f"/users/{alice.id}", {"role": "admin", field: value})
+    assert pointers(response) == {f"/{field}"}
     assert admin.get(f"/users/{alice.id}").json == before
 
 
-def test_a_deleted_account_is_gone_with_all_that_is_its_own(admin, alice, bob, events, stored):
+def test_deletion_removes_all_data_of_the_user(admin, alice, bob, events, stored):
     for account in (alice, bob):
         account.post("/tasks", {"title": account.username}, headers={"Idempotency-Key": "k"})
         account.post("/auth/tokens", {"name": "script", "scopes": ["tasks:read"]})
-    answer = admin.delete(f"/users/{alice.id}")
-    assert (answer.status_code, answer.data) == (204, b"")
+    response = admin.delete(f"/users/{alice.id}")
+    assert (response.status_code, response.data) == (204, b"")
     assert stored(select(Task.title)) == [("bob",)]
     for owner in (PersonalToken.user_id, IdempotencyRecord.user_id):
         assert stored(select(owner)) == [(bob.id,)]
     assert alice.id not in [user_id for (user_id,) in stored(select(Session.user_id))]
     assert_problem(alice.get("/auth/me"), 401, "token_revoked")
-    for again in (admin.get, admin.delete):
-        assert_problem(again(f"/users/{alice.id}"), 404, "not_found")
+    for call in (admin.get, admin.delete):
+        assert_problem(call(f"/users/{alice.id}"), 404, "not_found")
     assert events(alice.id) == [("account_deleted", admin.id, {})]
 
 
-def test_the_record_of_an_account_outlives_it(admin, alice):
+def test_audit_log_remains_after_deletion(admin, alice):
     admin.delete(f"/users/{alice.id}")
-    told = admin.get(f"/users/{alice.id}/audit").json["data"]
-    assert [event["event"] for event in told] == [
+    audit_log = admin.get(f"/users/{alice.id}/audit").json["data"]
+    assert [event["event"] for event in audit_log] == [
         "account_deleted",
         "login_succeeded",
         "account_registered",
     ]
 
 
-LEAVING = [("PATCH", {"role": "user"}), ("PATCH", {"disabled": True}), ("DELETE", None)]
+REMOVALS = [("PATCH", {"role": "user"}), ("PATCH", {"disabled": True}), ("DELETE", None)]
 
 
-@pytest.mark.parametrize(("method", "body"), LEAVING)
-def test_the_last_administrator_can_not_be_removed(admin, alice, events, method, body):
+@pytest.mark.parametrize(("method", "body"), REMOVALS)
+def test_last_active_administrator_cannot_be_removed(admin, alice, events, method, body):
     before = admin.get(f"/users/{admin.id}").json
-    answer = admin.call(method, f"/users/{admin.id}", json=body)
-    told = assert_problem(answer, 409, "conflict")
-    assert told["detail"] == "The last administrator can't be removed."
+    response = admin.call(method, f"/users/{admin.id}", json=body)
+    problem = assert_problem(response, 409, "conflict")
+    assert problem["detail"] == "The last administrator can't be removed."
     assert admin.get(f"/users/{admin.id}").json == before
     assert events(admin.id) == []
 
 
-@pytest.mark.parametrize(("method", "body"), LEAVING)
-def test_a_disabled_administrator_is_none(admin, accounts, method, body):
+@pytest.mark.parametrize(("method", "body"), REMOVALS)
+def test_disabled_administrator_does_not_count(admin, accounts, method, body):
     other = accounts.make("other", admin=True)
     assert admin.patch(f"/users/{other.id}", {"disabled": True}).status_code == 200
     assert_problem(admin.call(method, f"/users/{admin.id}", json=body), 409, "conflict")
@@ -176,21 +174,17 @@ def test_a_disabled_administrator_is_none(admin, accounts, method, body):
     assert admin.call(method, f"/users/{other.id}", json=body).status_code in {200, 204}
 
 
-@pytest.mark.parametrize(("method", "body"), LEAVING)
-def test_an_administrator_may_act_on_itself_while_another_is_there(
-    admin, accounts, stored, method, body
-):
+@pytest.mark.parametrize(("method", "body"), REMOVALS)
+def test_administrator_can_remove_itself_if_another_exists(admin, accounts, stored, method, body):
     other = accounts.make("other", admin=True)
     assert admin.call(method, f"/users/{admin.id}", json=body).status_code in {200, 204}
     assert admin.get("/users").status_code in {401, 403}
-    able = select(User.id).where(User.role == Role.admin, User.disabled_at.is_(None))
-    assert stored(able) == [(other.id,)]
+    active_admins = select(User.id).where(User.role == Role.admin, User.disabled_at.is_(None))
+    assert stored(active_admins) == [(other.id,)]
 
 
-@pytest.mark.parametrize(("method", "body"), LEAVING)
-def test_of_administrators_that_remove_each_other_at_once_one_stays(
-    app, accounts, stored, method, body
-):
+@pytest.mark.parametrize(("method", "body"), REMOVALS)
+def test_concurrent_removal_keeps_one_administrator(app, accounts, stored, method, body):
     admins = [accounts.make(f"root{number}", admin=True) for number in range(4)]
     start = Barrier(4)
 
@@ -202,15 +196,15 @@ def test_of_administrators_that_remove_each_other_at_once_one_stays(
 
     with ThreadPoolExecutor(4) as pool:
         statuses = set(pool.map(remove_next, range(4)))
-    able = select(func.count()).where(User.role == Role.admin, User.disabled_at.is_(None))
-    [(left,)] = stored(able)
-    assert left >= 1
+    active_admins = select(func.count()).where(User.role == Role.admin, User.disabled_at.is_(None))
+    [(count,)] = stored(active_admins)
+    assert count >= 1
     assert statuses <= {200, 204, 401, 403, 409}
     assert statuses & {200, 204}
 
 
 @pytest.mark.parametrize("_", range(5))
-def test_of_two_that_demote_each_other_one_stays(app, accounts, stored, _):
+def test_concurrent_demotion_keeps_one_administrator(app, accounts, stored, _):
     admins = [accounts.make(f"root{number}", admin=True) for number in range(2)]
     start = Barrier(2)
 
@@ -241,6 +235,6 @@ def test_of_two_that_demote_each_other_one_stays(app, accounts, stored, _):
 def test_statement_count_per_route(admin, alice, statements, method, path, body, count):
     alice.task()
     with statements() as seen:
-        answer = admin.call(method, f"/users/{alice.id}{path}", json=body)
-    assert answer.status_code in {200, 204}
+        response = admin.call(method, f"/users/{alice.id}{path}", json=body)
+    assert response.status_code in {200, 204}
     assert len(seen) == count, seen

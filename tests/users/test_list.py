@@ -1,4 +1,4 @@
-"""The administrators' list of accounts: filters, sorts and pages."""
+"""The list of users, for administrators: filters, sort orders and pages."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +17,8 @@ KEYS += ["created_at", "updated_at", "disabled"]
 
 
 @pytest.fixture
-def people(accounts):
-    """Some accounts, a minute apart, and the administrator who asks."""
+def root(accounts):
+    """Create users at intervals of a minute; return the last one, an administrator."""
     with time_machine.travel(MOMENT, tick=False) as clock:
         for name in ("Zoe", "adam", "Mary", "b_b", "B.B", "root"):
             account = accounts.make(name, admin=name in {"adam", "root"})
@@ -27,20 +27,20 @@ def people(accounts):
 
 
 @pytest.fixture
-def names(people):
+def names(root):
     def read(**query):
-        answer = people.get("/users", query_string=query)
-        assert answer.status_code == 200, answer.text
-        return [user["username"] for user in answer.json["data"]]
+        response = root.get("/users", query_string=query)
+        assert response.status_code == 200, response.text
+        return [user["username"] for user in response.json["data"]]
 
     return read
 
 
-def test_all_accounts_are_listed_the_newest_first(people, names):
+def test_list_shows_all_users_newest_first(root, names):
     assert names() == ["root", "B.B", "b_b", "Mary", "adam", "Zoe"]
-    first = people.get("/users").json["data"][0]
+    first = root.get("/users").json["data"][0]
     assert list(first) == KEYS
-    assert first == people.get(f"/users/{people.id}").json
+    assert first == root.get(f"/users/{root.id}").json
     assert first["created_at"] == "2040-01-31T09:05:00Z"
 
 
@@ -49,16 +49,16 @@ def test_all_accounts_are_listed_the_newest_first(people, names):
     [
         ("created_at", ["Zoe", "adam", "Mary", "b_b", "B.B", "root"]),
         ("-created_at", ["root", "B.B", "b_b", "Mary", "adam", "Zoe"]),
-        # By code point of the name without its case, alike on every database.
+        # By code point of the lower-case username, the same on every database.
         ("username", ["adam", "B.B", "b_b", "Mary", "root", "Zoe"]),
         ("-username", ["Zoe", "root", "Mary", "b_b", "B.B", "adam"]),
     ],
 )
 @pytest.mark.parametrize("limit", [1, 4, 200])
-def test_pages_walk_every_order_and_meet_each_account_once(people, names, sort, order, limit):
+def test_pages_contain_each_user_once_in_every_order(root, names, sort, order, limit):
     query, seen = {"sort": sort, "limit": limit}, []
     while True:
-        page = people.get("/users", query_string=query)
+        page = root.get("/users", query_string=query)
         seen += [user["username"] for user in page.json["data"]]
         assert ("Link" in page.headers) == (page.json["next_cursor"] is not None)
         if page.json["next_cursor"] is None:
@@ -68,7 +68,7 @@ def test_pages_walk_every_order_and_meet_each_account_once(people, names, sort, 
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ({"role": "admin"}, ["root", "adam"]),
         ({"role": "user"}, ["B.B", "b_b", "Mary", "Zoe"]),
@@ -88,13 +88,13 @@ def test_pages_walk_every_order_and_meet_each_account_once(people, names, sort, 
         ({"created_after": "2040-01-31T10:03:59+01:00"}, ["root", "B.B"]),
     ],
 )
-def test_filters_choose(app, people, names, query, found):
+def test_filters_select_users(app, root, names, query, expected):
     with app.app_context():
         mary, zoe = User.username_key == "mary", User.username_key == "zoe"
         db.session.execute(update(User).where(mary).values(disabled_at=MOMENT))
         db.session.execute(update(User).where(zoe).values(email_verified=True))
         db.session.commit()
-    assert names(**query) == found
+    assert names(**query) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,27 +117,27 @@ def test_filters_choose(app, people, names, query, found):
         ("id", "1"),
     ],
 )
-def test_a_query_that_is_not_of_the_list_is_refused_by_name(admin, name, value):
+def test_invalid_query_parameter_of_list_is_reported(admin, name, value):
     assert parameters(admin.get("/users", query_string={name: value})) == {name}
 
 
-def test_a_cursor_belongs_to_its_sort_and_filters(people):
-    first = people.get("/users", query_string={"limit": 1, "role": "user"}).json
+def test_cursor_is_bound_to_sort_and_filters(root):
+    first = root.get("/users", query_string={"limit": 1, "role": "user"}).json
     for other in ({"role": "admin"}, {}, {"role": "user", "sort": "username"}):
         query = {"cursor": first["next_cursor"], **other}
-        assert_problem(people.get("/users", query_string=query), 422, "invalid_cursor")
+        assert_problem(root.get("/users", query_string=query), 422, "invalid_cursor")
     query = {"cursor": first["next_cursor"], "role": "user", "limit": 2}
-    assert len(people.get("/users", query_string=query).json["data"]) == 2
+    assert len(root.get("/users", query_string=query).json["data"]) == 2
 
 
-def test_a_list_that_has_not_changed_is_not_sent_again(admin):
+def test_unchanged_list_returns_304(admin):
     first = admin.get("/users")
-    again = admin.get("/users", headers={"If-None-Match": first.headers["ETag"]})
-    assert (again.status_code, again.data) == (304, b"")
-    assert again.headers["Cache-Control"] == "private, no-cache"
+    repeated = admin.get("/users", headers={"If-None-Match": first.headers["ETag"]})
+    assert (repeated.status_code, repeated.data) == (304, b"")
+    assert repeated.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_neither_list_nor_account_tells_a_secret(admin, alice):
+def test_responses_contain_no_password_hash(admin, alice):
     for path in ("/users", f"/users/{alice.id}"):
         text = admin.get(path).text
         assert "password" not in text
@@ -145,7 +145,7 @@ def test_neither_list_nor_account_tells_a_secret(admin, alice):
 
 
 @pytest.mark.parametrize("query", [{}, {"sort": "username"}, {"role": "user", "disabled": "false"}])
-def test_a_list_of_any_size_runs_two_statements(people, statements, query):
+def test_list_runs_two_statements(root, statements, query):
     with statements() as seen:
-        assert people.get("/users", query_string=query).json["data"]
+        assert root.get("/users", query_string=query).json["data"]
     assert len(seen) == 2

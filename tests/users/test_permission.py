@@ -1,4 +1,4 @@
-"""Accounts are the administrators': nobody else learns anything of them, but of its own."""
+"""Only administrators may use the endpoints of users; others may only read themselves."""
 
 import re
 
@@ -10,8 +10,8 @@ from tests.problems import assert_problem
 UNKNOWN = 10**6
 
 
-def calls(app, user_id):
-    """Every call of the room, about one account."""
+def operations(app, user_id):
+    """Yield every operation of the users blueprint, for one user."""
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("users."):
             path = re.sub("<row_id:user_id>", str(user_id), rule.rule.removeprefix("/api/v1"))
@@ -19,7 +19,8 @@ def calls(app, user_id):
                 yield method, path, rule.endpoint
 
 
-WRONG = [
+# Valid and invalid requests, which must be rejected alike.
+REQUESTS = [
     {},
     {"json": {"role": "admin"}},
     {"json": {"no": "such field"}},
@@ -30,62 +31,60 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("said", WRONG)
-def test_to_a_user_every_call_is_forbidden_whether_the_account_is_there_or_not(
-    app, alice, bob, admin, said
-):
+@pytest.mark.parametrize("request_args", REQUESTS)
+def test_user_is_forbidden_whether_or_not_the_target_exists(app, alice, bob, admin, request_args):
     bodies = set()
-    made = 0
+    request_count = 0
     for user_id in (bob.id, admin.id, UNKNOWN):
-        for method, path, _ in calls(app, user_id):
-            answer = alice.call(method, path, **said)
-            assert answer.status_code == 403, (method, path)
+        for method, path, _ in operations(app, user_id):
+            response = alice.call(method, path, **request_args)
+            assert response.status_code == 403, (method, path)
             if method != "HEAD":
-                body = assert_problem(answer, 403, "forbidden")
+                body = assert_problem(response, 403, "forbidden")
                 del body["instance"], body["request_id"]
                 bodies.add(str(body))
-            made += 1
+            request_count += 1
     assert len(bodies) == 1
-    assert made == 3 * 8
+    assert request_count == 3 * 8
     assert bob.get("/auth/me").json["role"] == "user"
 
 
-def test_a_user_reads_its_own_account_and_does_nothing_else_to_it(app, alice):
-    for method, path, endpoint in calls(app, alice.id):
-        answer = alice.call(method, path, json={"role": "admin"} if method == "PATCH" else None)
+def test_user_can_only_read_itself(app, alice):
+    for method, path, endpoint in operations(app, alice.id):
+        response = alice.call(method, path, json={"role": "admin"} if method == "PATCH" else None)
         reads = endpoint == "users.read_user"
-        assert answer.status_code == (200 if reads else 403), (method, path)
+        assert response.status_code == (200 if reads else 403), (method, path)
     own = alice.get(f"/users/{alice.id}").json
     assert own == {**alice.get("/auth/me").json, "disabled": False}
     assert own["role"] == "user"
 
 
-def test_a_personal_token_is_no_session_even_an_administrators(app, admin, alice):
-    asked = {"name": "script", "scopes": list(Scope)}
-    admin.access_token = admin.post("/auth/tokens", asked).json["token"]
-    for method, path, _ in calls(app, alice.id):
-        answer = admin.call(method, path)
-        assert answer.status_code == 401, (method, path)
+def test_personal_token_of_administrator_is_rejected(app, admin, alice):
+    payload = {"name": "script", "scopes": list(Scope)}
+    admin.access_token = admin.post("/auth/tokens", payload).json["token"]
+    for method, path, _ in operations(app, alice.id):
+        response = admin.call(method, path)
+        assert response.status_code == 401, (method, path)
         if method != "HEAD":
-            assert_problem(answer, 401, "wrong_token_type")
+            assert_problem(response, 401, "wrong_token_type")
 
 
-def test_to_an_administrator_an_unknown_account_is_not_found(app, admin, bob):
-    others = admin.get("/users").json["data"]
-    made = 0
-    for method, path, endpoint in calls(app, UNKNOWN):
+def test_unknown_user_is_not_found_for_administrator(app, admin, bob):
+    before = admin.get("/users").json["data"]
+    request_count = 0
+    for method, path, endpoint in operations(app, UNKNOWN):
         if endpoint == "users.list_users":
             continue
-        answer = admin.call(method, path, json={"role": "admin"} if method == "PATCH" else None)
-        assert answer.status_code == 404, (method, path)
+        response = admin.call(method, path, json={"role": "admin"} if method == "PATCH" else None)
+        assert response.status_code == 404, (method, path)
         if method != "HEAD":
-            assert_problem(answer, 404, "not_found")
-        made += 1
-    assert made == 6
-    assert admin.get("/users").json["data"] == others
+            assert_problem(response, 404, "not_found")
+        request_count += 1
+    assert request_count == 6
+    assert admin.get("/users").json["data"] == before
 
 
-def test_a_lowered_role_loses_the_right_at_the_next_request(admin, accounts):
+def test_demotion_takes_effect_at_next_request(admin, accounts):
     other = accounts.make("other", admin=True)
     assert other.get("/users").status_code == 200
     assert admin.patch(f"/users/{other.id}", {"role": "user"}).status_code == 200
@@ -94,7 +93,7 @@ def test_a_lowered_role_loses_the_right_at_the_next_request(admin, accounts):
     assert other.get(f"/users/{other.id}").json["role"] == "user"
 
 
-def test_a_raised_role_gains_it_at_the_next_request(admin, alice):
+def test_promotion_takes_effect_at_next_request(admin, alice):
     assert_problem(alice.get("/users"), 403, "forbidden")
     admin.patch(f"/users/{alice.id}", {"role": "admin"})
     assert alice.get("/users").status_code == 200
