@@ -1,4 +1,4 @@
-"""Batches: each operation has the result of its own request."""
+"""Batches: each operation has the result that a request of its own would have."""
 
 import pytest
 from sqlalchemy import select
@@ -27,9 +27,9 @@ def batch(account, *operations, **fields):
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_a_batch_creates_changes_and_deletes_in_the_order_of_its_operations(alice, stored, atomic):
+def test_operations_are_applied_in_order(alice, stored, atomic):
     first, second, third = alice.task("First"), alice.task("Second"), alice.task("Third")
-    answer = batch(
+    response = batch(
         alice,
         delete(second["id"]),
         create("Fourth", priority="high"),
@@ -38,8 +38,8 @@ def test_a_batch_creates_changes_and_deletes_in_the_order_of_its_operations(alic
         update(third["id"], {}),
         atomic=atomic,
     )
-    assert answer.status_code == 200
-    results = answer.json["results"]
+    assert response.status_code == 200
+    results = response.json["results"]
     assert [result["status"] for result in results] == [204, 201, 200, 201, 200]
     assert results[0] == {"status": 204}
     fourth, fifth = results[1]["body"], results[3]["body"]
@@ -56,25 +56,25 @@ def test_a_batch_creates_changes_and_deletes_in_the_order_of_its_operations(alic
     ]
 
 
-def test_each_operation_fails_for_itself(alice, bob, stored):
-    mine, foreign = alice.task("Mine"), bob.task("Foreign")
+def test_operations_fail_independently(alice, bob, stored):
+    own, foreign = alice.task("Own"), bob.task("Foreign")
     before = rows(stored)
-    answer = batch(
+    response = batch(
         alice,
         create("", colour="red"),
-        update(mine["id"], {"title": "Changed"}, version=7),
+        update(own["id"], {"title": "Changed"}, version=7),
         update(foreign["id"], {"title": "Stolen"}),
         delete(10**6),
         create("Made"),
     )
-    results = answer.json["results"]
+    results = response.json["results"]
     assert [result["status"] for result in results] == [422, 412, 404, 404, 201]
     codes = [result["problem"]["code"] for result in results[:4]]
     assert codes == ["validation_error", "stale_version", "not_found", "not_found"]
-    pointers = {fault["pointer"] for fault in results[0]["problem"]["errors"]}
+    pointers = {error["pointer"] for error in results[0]["problem"]["errors"]}
     assert pointers == {"/title", "/colour"}
     assert rows(stored)[:2] == before
-    assert [title for _, title, _, _ in rows(stored)] == ["Mine", "Foreign", "Made"]
+    assert [title for _, title, _, _ in rows(stored)] == ["Own", "Foreign", "Made"]
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,18 @@ def test_each_operation_fails_for_itself(alice, bob, stored):
         (update(1, {"title": "Stale"}, version=9), 412, "stale_version"),
     ],
 )
-def test_one_failure_of_an_atomic_batch_undoes_all_and_is_the_answer(
-    alice, stored, bad, status, code
-):
+def test_failure_in_atomic_batch_rolls_back_all_operations(alice, stored, bad, status, code):
     task = alice.task("First")
     if bad["op"] == "update":
         bad = {**bad, "id": task["id"]}
     before = rows(stored)
-    answer = batch(alice, create("Made"), bad, atomic=True)
-    assert (answer.status_code, answer.json["code"], answer.json["status"]) == (
+    response = batch(alice, create("Made"), bad, atomic=True)
+    assert (response.status_code, response.json["code"], response.json["status"]) == (
         status,
         code,
         status,
     )
-    assert answer.json["operation"] == 1
+    assert response.json["operation"] == 1
     assert rows(stored) == before
 
 
@@ -130,56 +128,55 @@ def test_one_failure_of_an_atomic_batch_undoes_all_and_is_the_answer(
         ({"operations": [create()], "dry_run": True}, {"/dry_run"}),
     ],
 )
-def test_a_batch_that_is_none_is_refused_whole_with_the_place_of_each_fault(
-    alice, stored, body, pointers
-):
+def test_malformed_batch_is_rejected_with_pointers(alice, stored, body, pointers):
     alice.task("First")
     before = rows(stored)
-    answer = alice.post("/tasks/batch", body)
-    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
-    assert {fault["pointer"] for fault in answer.json["errors"]} == pointers
+    response = alice.post("/tasks/batch", body)
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    assert {error["pointer"] for error in response.json["errors"]} == pointers
     assert rows(stored) == before
 
 
-def test_an_empty_problem_of_a_body_stands_beside_its_operation_only(alice, stored):
-    answer = batch(alice, create("a\0b"), create("\ud800"), create("Fine"))
-    assert [result["status"] for result in answer.json["results"]] == [422, 422, 201]
+def test_unstorable_text_fails_only_its_operation(alice, stored):
+    response = batch(alice, create("a\0b"), create("\ud800"), create("Fine"))
+    assert [result["status"] for result in response.json["results"]] == [422, 422, 201]
     assert [title for _, title, _, _ in rows(stored)] == ["Fine"]
 
 
 @pytest.mark.parametrize("size", [2, 100])
-def test_a_batch_runs_one_statement_for_each_kind_of_operation(alice, statements, stored, size):
+def test_batch_runs_one_statement_per_operation_type(alice, statements, stored, size):
     tasks = [alice.task(f"Task {number}") for number in range(size)]
-    third = size // 3
+    update_count = size // 3
     operations = [
-        *(create(f"New {number}") for number in range(size - 2 * third)),
-        *(update(task["id"], {"priority": "high"}) for task in tasks[:third]),
-        *(delete(task["id"]) for task in tasks[third : 2 * third]),
+        *(create(f"New {number}") for number in range(size - 2 * update_count)),
+        *(update(task["id"], {"priority": "high"}) for task in tasks[:update_count]),
+        *(delete(task["id"]) for task in tasks[update_count : 2 * update_count]),
     ]
     with statements() as seen:
-        answer = batch(alice, *operations)
-    assert answer.status_code == 200
-    kinds = [statement.split()[0] for statement in seen]
-    assert kinds.count("INSERT") == 1 + min(third, 1)  # the new tasks, and the record of deletions
-    assert kinds.count("UPDATE") == kinds.count("DELETE") == min(third, 1)
+        response = batch(alice, *operations)
+    assert response.status_code == 200
+    commands = [statement.split()[0] for statement in seen]
+    # One INSERT of tasks, and one of audit events about deletions.
+    assert commands.count("INSERT") == 1 + min(update_count, 1)
+    assert commands.count("UPDATE") == commands.count("DELETE") == min(update_count, 1)
     assert len(seen) <= 7
-    assert len(rows(stored)) == size - third + size - 2 * third
+    assert len(rows(stored)) == size - update_count + size - 2 * update_count
 
 
-def test_a_batch_can_be_retried_by_its_key(alice, stored):
+def test_batch_can_be_retried_with_idempotency_key(alice, stored):
     key = {"Idempotency-Key": "batch-1"}
     body = {"operations": [create("One"), create("Two")]}
     first = alice.post("/tasks/batch", body, headers=key)
-    again = alice.post("/tasks/batch", body, headers=key)
-    assert again.data == first.data
-    assert again.headers["Idempotent-Replayed"] == "true"
+    repeated = alice.post("/tasks/batch", body, headers=key)
+    assert repeated.data == first.data
+    assert repeated.headers["Idempotent-Replayed"] == "true"
     assert [title for _, title, _, _ in rows(stored)] == ["One", "Two"]
 
 
-def test_an_atomic_refusal_keeps_nothing_but_the_answer(alice, stored):
+def test_failed_atomic_batch_stores_only_its_response(alice, stored):
     key = {"Idempotency-Key": "batch-2"}
     body = {"atomic": True, "operations": [create("One"), delete(10**6)]}
-    answers = [alice.post("/tasks/batch", body, headers=key) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [404, 404]
-    assert answers[0].data == answers[1].data
+    responses = [alice.post("/tasks/batch", body, headers=key) for _ in range(2)]
+    assert [response.status_code for response in responses] == [404, 404]
+    assert responses[0].data == responses[1].data
     assert rows(stored) == []

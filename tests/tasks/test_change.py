@@ -1,4 +1,4 @@
-"""Updates: PATCH merges, PUT replaces, derived columns follow."""
+"""Updates: PATCH merges, PUT replaces, derived fields are updated."""
 
 from datetime import UTC, datetime
 
@@ -19,15 +19,15 @@ CHANGES = {
     "time_zone": "Asia/Kathmandu",
     "position": "m6",
 }
-OWN = ("version", "updated_at", "completed_at")
+DERIVED = ("version", "updated_at", "completed_at")
 
 
 def without(task, *names):
-    return {name: value for name, value in task.items() if name not in {*names, *OWN}}
+    return {name: value for name, value in task.items() if name not in {*names, *DERIVED}}
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_patch_changes_what_it_names_and_keeps_the_rest(alice, field):
+def test_patch_changes_only_given_fields(alice, field):
     task = alice.task(**FULL)
     changed = alice.patch(f"/tasks/{task['id']}", {field: CHANGES[field]}).json
     assert changed[field] == CHANGES[field]
@@ -38,7 +38,7 @@ def test_patch_changes_what_it_names_and_keeps_the_rest(alice, field):
 
 
 @pytest.mark.parametrize("field", ["description", "due_at", "time_zone"])
-def test_patch_clears_what_it_names_null(alice, field):
+def test_patch_with_null_clears_the_field(alice, field):
     task = alice.task(**FULL)
     changed = alice.patch(f"/tasks/{task['id']}", {field: None}).json
     assert changed[field] is None
@@ -47,7 +47,7 @@ def test_patch_clears_what_it_names_null(alice, field):
 
 @pytest.mark.parametrize("field", ["title", "status", "priority", "position"])
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_what_every_task_has_can_not_be_cleared(alice, method, field):
+def test_required_field_cannot_be_null(alice, method, field):
     task = alice.task(**FULL)
     body = {"title": "New", "status": "pending", field: None}
     assert pointers(alice.call(method, f"/tasks/{task['id']}", json=body)) == {f"/{field}"}
@@ -61,48 +61,48 @@ def test_what_every_task_has_can_not_be_cleared(alice, method, field):
         ({"due_at": "2030-01-31T09:00:00Z"}, {"due_date": "2030-01-31"}),
     ],
 )
-def test_setting_one_kind_of_due_clears_the_other(alice, old, new):
+def test_setting_one_due_field_clears_the_other(alice, old, new):
     task = alice.task(**old)
     due = {"due_date": None, "due_at": None}
     assert alice.patch(f"/tasks/{task['id']}", new).json.items() >= (due | new).items()
-    said = {**dict.fromkeys(new), **old}
-    assert alice.patch(f"/tasks/{task['id']}", said).json.items() >= (due | old).items()
+    reverted = {**dict.fromkeys(new), **old}
+    assert alice.patch(f"/tasks/{task['id']}", reverted).json.items() >= (due | old).items()
 
 
-@pytest.mark.parametrize("kept", [{"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00Z"}])
-def test_clearing_the_kind_of_due_that_a_task_has_not_keeps_the_other(alice, kept):
-    task = alice.task(**kept)
-    [other] = {"due_date", "due_at"} - kept.keys()
+@pytest.mark.parametrize("due", [{"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00Z"}])
+def test_clearing_an_empty_due_field_keeps_the_other(alice, due):
+    task = alice.task(**due)
+    [other] = {"due_date", "due_at"} - due.keys()
     assert alice.patch(f"/tasks/{task['id']}", {other: None}).json == task
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_both_kinds_of_due_at_once_are_refused(alice, stored, method):
+def test_due_date_and_due_at_together_are_rejected(alice, stored, method):
     task = alice.task()
     path = "/tasks" if method == "POST" else f"/tasks/{task['id']}"
     body = {"due_date": "2030-01-31", "due_at": "2030-01-31T09:00:00Z"}
-    answer = alice.call(method, path, json={"title": "New", "status": "pending", **body})
-    assert pointers(answer) == {"/due_at", "/due_date"}
+    response = alice.call(method, path, json={"title": "New", "status": "pending", **body})
+    assert pointers(response) == {"/due_at", "/due_date"}
     assert stored(select(Task.title, Task.due_key)) == [("Buy milk", None)]
 
 
-def test_put_replaces_and_what_is_left_out_takes_its_default(alice):
+def test_put_resets_omitted_fields_to_their_defaults(alice):
     task = alice.task(**FULL)
     replaced = alice.put(f"/tasks/{task['id']}", {"title": "New", "status": "pending"}).json
-    fresh = dict.fromkeys(FULL) | {
+    defaults = dict.fromkeys(FULL) | {
         "title": "New",
         "status": "pending",
         "priority": "none",
         "position": FULL["position"],
     }
-    assert {name: replaced[name] for name in FULL} == fresh
+    assert {name: replaced[name] for name in FULL} == defaults
     assert without(replaced, *FULL) == without(task, *FULL)
     assert replaced["version"] == 2
     assert alice.get(f"/tasks/{task['id']}").json == replaced
 
 
 @pytest.mark.parametrize("missing", ["title", "status"])
-def test_put_needs_title_and_status(alice, missing):
+def test_put_requires_title_and_status(alice, missing):
     task = alice.task()
     body = {"title": "New", "status": "pending"}
     del body[missing]
@@ -120,42 +120,42 @@ def test_put_needs_title_and_status(alice, missing):
         ("PUT", "/status", {"status": "in_progress"}),
     ],
 )
-def test_a_write_that_changes_nothing_makes_no_new_version(alice, method, path, body):
+def test_write_without_changes_keeps_the_version(alice, method, path, body):
     task = alice.task(**FULL)
-    answer = alice.call(method, f"/tasks/{task['id']}{path}", json=body)
-    assert answer.status_code == 200
-    assert answer.json == task
+    response = alice.call(method, f"/tasks/{task['id']}{path}", json=body)
+    assert response.status_code == 200
+    assert response.json == task
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def test_each_real_change_makes_one_new_version(alice):
+def test_each_change_increments_the_version(alice):
     task = alice.task()
     titles = ("Two", "Two", "Three", "Four", "Buy milk")
     changes = [alice.patch(f"/tasks/{task['id']}", {"title": title}).json for title in titles]
     assert [changed["version"] for changed in changes] == [2, 2, 3, 4, 5]
 
 
-CLOSING = {
+STATUS_REQUESTS = {
     "PATCH": ("", {}),
     "PUT": ("", {"title": "Buy milk"}),
     "STATUS": ("/status", {}),
 }
 
 
-@pytest.mark.parametrize("way", CLOSING)
-def test_completing_notes_when_and_reopening_forgets_it(accounts, way):
-    path, body = CLOSING[way]
-    method = "PUT" if way == "STATUS" else way
+@pytest.mark.parametrize("request_type", STATUS_REQUESTS)
+def test_completed_at_follows_the_status(accounts, request_type):
+    path, body = STATUS_REQUESTS[request_type]
+    method = "PUT" if request_type == "STATUS" else request_type
     with time_machine.travel(datetime(2030, 1, 1, 12, tzinfo=UTC), tick=False) as clock:
         alice = accounts.make("alice")
         task = alice.task()
-        told = []
+        results = []
         for status in ("completed", "completed", "cancelled", "completed", "in_progress"):
             clock.shift(60)
-            said = body | {"status": status}
-            answer = alice.call(method, f"/tasks/{task['id']}{path}", json=said)
-            told.append((answer.json["status"], answer.json["completed_at"]))
-    assert told == [
+            payload = body | {"status": status}
+            response = alice.call(method, f"/tasks/{task['id']}{path}", json=payload)
+            results.append((response.json["status"], response.json["completed_at"]))
+    assert results == [
         ("completed", "2030-01-01T12:01:00Z"),
         ("completed", "2030-01-01T12:01:00Z"),
         ("cancelled", None),
@@ -164,7 +164,7 @@ def test_completing_notes_when_and_reopening_forgets_it(accounts, way):
     ]
 
 
-def test_status_alone_changes_by_its_own_address(alice):
+def test_status_endpoint_changes_only_the_status(alice):
     task = alice.task(**FULL)
     changed = alice.put(f"/tasks/{task['id']}/status", {"status": "pending"}).json
     assert changed["status"] == "pending"
@@ -173,7 +173,7 @@ def test_status_alone_changes_by_its_own_address(alice):
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "pointer"),
     [
         ({}, "/status"),
         ({"status": None}, "/status"),
@@ -181,13 +181,13 @@ def test_status_alone_changes_by_its_own_address(alice):
         ({"status": "pending", "title": "New"}, "/title"),
     ],
 )
-def test_the_address_of_the_status_takes_a_status_and_nothing_else(alice, body, place):
+def test_status_endpoint_accepts_only_a_status(alice, body, pointer):
     task = alice.task(**FULL)
-    assert pointers(alice.put(f"/tasks/{task['id']}/status", body)) == {place}
+    assert pointers(alice.put(f"/tasks/{task['id']}/status", body)) == {pointer}
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def test_a_changed_title_or_due_is_found_in_its_new_place(alice):
+def test_list_order_follows_changed_title_and_due(alice):
     first, second = alice.task("b", due_date="2030-01-02"), alice.task("c", due_date="2030-01-03")
     alice.patch(f"/tasks/{first['id']}", {"title": "D", "due_at": "2030-01-04T00:00:00Z"})
     for sort in ("title", "due"):

@@ -1,4 +1,4 @@
-"""Creating tasks."""
+"""Creation of tasks."""
 
 import pytest
 from sqlalchemy import func, select
@@ -17,7 +17,7 @@ FULL = {
 }
 
 
-def test_a_task_of_a_title_alone_takes_every_default(alice, stored):
+def test_omitted_fields_get_their_defaults(alice, stored):
     task = alice.task("Buy milk")
     assert task == {
         "id": task["id"],
@@ -43,51 +43,51 @@ def test_a_task_of_a_title_alone_takes_every_default(alice, stored):
     ]
 
 
-def test_all_that_is_said_is_kept(alice):
+def test_given_fields_are_stored(alice):
     task = alice.task(**FULL)
     assert {name: task[name] for name in FULL} == FULL
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def test_null_for_an_optional_field_is_as_if_it_were_absent(alice):
+def test_null_equals_omitting_an_optional_field(alice):
     fields = dict.fromkeys(("description", "due_date", "due_at", "time_zone"))
     task = alice.task(**fields)
     assert {name: task[name] for name in fields} == fields
 
 
-def test_location_is_the_address_of_the_same_representation(app, alice):
-    answer = alice.post("/tasks", {"title": "Buy milk"})
-    location = answer.headers["Location"]
-    assert location == answer.json["url"]
+def test_location_returns_the_created_task(app, alice):
+    response = alice.post("/tasks", {"title": "Buy milk"})
+    location = response.headers["Location"]
+    assert location == response.json["url"]
     base = f"{app.config['PUBLIC_URL']}/api/v1"
-    assert location == f"{base}/tasks/{answer.json['id']}"
-    assert alice.get(location.removeprefix(base)).json == answer.json
+    assert location == f"{base}/tasks/{response.json['id']}"
+    assert alice.get(location.removeprefix(base)).json == response.json
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "completed", "cancelled"])
-def test_a_task_that_begins_completed_was_completed_when_it_was_created(alice, status):
+def test_task_created_as_completed_has_completed_at(alice, status):
     task = alice.task(status=status)
     assert task["status"] == status
     assert task["completed_at"] == (task["created_at"] if status == "completed" else None)
 
 
-def test_a_title_is_trimmed(alice):
+def test_title_is_trimmed(alice):
     assert alice.task(" \t\u00a0Buy  milk\u2003\n")["title"] == "Buy  milk"
 
 
 @pytest.mark.parametrize("character", ["a", "ä", "字", "\N{GRINNING FACE}", "ΐ", "ﬃ"])
-def test_the_longest_title_and_description_fit_in_every_script(alice, character):
+def test_max_lengths_count_characters_in_every_script(alice, character):
     fields = {"title": character * 150, "description": character * 20_000}
     task = alice.task(**fields)
     assert alice.get(f"/tasks/{task['id']}").json == task
     assert {name: task[name] for name in fields} == fields
 
 
-def test_an_empty_description_stays_empty(alice):
+def test_empty_description_is_kept(alice):
     assert alice.task(description="")["description"] == ""
 
 
-def test_the_same_body_twice_makes_two_tasks(alice, stored):
+def test_same_request_twice_creates_two_tasks(alice, stored):
     first, second = alice.task(), alice.task()
     assert first["id"] < second["id"]
     assert first["position"] < second["position"]

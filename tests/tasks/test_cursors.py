@@ -18,15 +18,15 @@ def cursor(alice):
     return alice.get("/tasks", query_string=QUERY).json["next_cursor"]
 
 
-def assert_refused(answer):
-    body = assert_problem(answer, 422, "invalid_cursor")
-    said = "The cursor does not match this list, sort and filters."
-    assert body["detail"] == said
-    assert body["errors"] == [{"parameter": "cursor", "detail": said}]
-    assert "Link" not in answer.headers
+def assert_rejected(response):
+    body = assert_problem(response, 422, "invalid_cursor")
+    detail = "The cursor does not match this list, sort and filters."
+    assert body["detail"] == detail
+    assert body["errors"] == [{"parameter": "cursor", "detail": detail}]
+    assert "Link" not in response.headers
 
 
-def test_a_cursor_leads_on_as_often_as_it_is_asked(alice, cursor):
+def test_cursor_can_be_reused(alice, cursor):
     for _ in range(2):
         [task] = alice.get("/tasks", query_string=QUERY | {"cursor": cursor}).json["data"]
         assert task["due_date"] == "2030-01-02"
@@ -46,52 +46,52 @@ def test_a_cursor_leads_on_as_often_as_it_is_asked(alice, cursor):
         {"owner_id": "1"},
     ],
 )
-def test_a_cursor_of_another_sort_filter_or_owner_is_refused(alice, cursor, other):
-    assert_refused(alice.get("/tasks", query_string=QUERY | other | {"cursor": cursor}))
+def test_cursor_of_other_sort_filter_or_owner_is_rejected(alice, cursor, other):
+    assert_rejected(alice.get("/tasks", query_string=QUERY | other | {"cursor": cursor}))
 
 
-def test_a_cursor_without_its_filter_is_refused(alice, cursor):
-    assert_refused(alice.get("/tasks", query_string={"sort": "due", "cursor": cursor}))
+def test_cursor_without_its_filter_is_rejected(alice, cursor):
+    assert_rejected(alice.get("/tasks", query_string={"sort": "due", "cursor": cursor}))
 
 
-def test_a_cursor_of_another_user_is_refused_even_to_an_administrator(alice, bob, admin, cursor):
+def test_cursor_of_another_user_is_rejected_even_for_administrators(alice, bob, admin, cursor):
     query = QUERY | {"cursor": cursor}
-    assert_refused(bob.get("/tasks", query_string=query))
-    assert_refused(admin.get("/tasks", query_string=query | {"owner_id": alice.id}))
+    assert_rejected(bob.get("/tasks", query_string=query))
+    assert_rejected(admin.get("/tasks", query_string=query | {"owner_id": alice.id}))
 
 
-def test_a_cursor_of_another_list_is_refused(accounts, alice):
+def test_cursor_of_another_list_is_rejected(accounts, alice):
     accounts.log_in("alice")
     for _ in range(2):
         alice.task()
     sessions = alice.get("/auth/sessions?limit=1").json["next_cursor"]
     tasks = alice.get("/tasks?limit=1").json["next_cursor"]
-    assert_refused(alice.get("/tasks", query_string={"cursor": sessions}))
-    assert_refused(alice.get("/auth/sessions", query_string={"cursor": tasks}))
+    assert_rejected(alice.get("/tasks", query_string={"cursor": sessions}))
+    assert_rejected(alice.get("/auth/sessions", query_string={"cursor": tasks}))
 
 
-def test_a_cursor_that_is_altered_anywhere_is_refused(alice, cursor):
-    for place, character in enumerate(cursor):
+def test_altered_cursor_is_rejected(alice, cursor):
+    for index, character in enumerate(cursor):
         other = next(c for c in "Aa" if c != character)
-        altered = cursor[:place] + other + cursor[place + 1 :]
-        assert_refused(alice.get("/tasks", query_string=QUERY | {"cursor": altered}))
+        altered = cursor[:index] + other + cursor[index + 1 :]
+        assert_rejected(alice.get("/tasks", query_string=QUERY | {"cursor": altered}))
 
 
-def test_no_other_spelling_of_a_cursor_is_taken(alice, cursor):
+def test_only_the_canonical_encoding_of_a_cursor_is_accepted(alice, cursor):
     alphabet = string.ascii_letters + string.digits + "-_=!. "
     others = {cursor[:-1] + character for character in alphabet} - {cursor}
     others |= {cursor + character for character in alphabet}
     for other in others:
-        assert_refused(alice.get("/tasks", query_string=QUERY | {"cursor": other}))
+        assert_rejected(alice.get("/tasks", query_string=QUERY | {"cursor": other}))
 
 
-def test_a_cursor_that_is_cut_short_is_refused(alice, cursor):
+def test_truncated_cursor_is_rejected(alice, cursor):
     for length in range(1, len(cursor)):
-        assert_refused(alice.get("/tasks", query_string=QUERY | {"cursor": cursor[:length]}))
+        assert_rejected(alice.get("/tasks", query_string=QUERY | {"cursor": cursor[:length]}))
 
 
 @pytest.mark.parametrize(
-    "garbage",
+    "cursor",
     [
         "x",
         "50",
@@ -106,12 +106,12 @@ def test_a_cursor_that_is_cut_short_is_refused(alice, cursor):
         "\0",
     ],
 )
-def test_garbage_is_no_cursor(alice, garbage):
-    assert_refused(alice.get("/tasks", query_string={"cursor": garbage}))
+def test_malformed_cursor_is_rejected(alice, cursor):
+    assert_rejected(alice.get("/tasks", query_string={"cursor": cursor}))
 
 
-def test_a_cursor_that_is_signed_for_something_else_is_refused(alice, cursor):
+def test_cursor_signed_with_other_salt_is_rejected(alice, cursor):
     for salt in ("itsdangerous", "cookie-session", "session"):
         payload = URLSafeSerializer(SECRET, salt="cursor").loads(cursor)
         forged = URLSafeSerializer(SECRET, salt=salt).dumps(payload)
-        assert_refused(alice.get("/tasks", query_string=QUERY | {"cursor": forged}))
+        assert_rejected(alice.get("/tasks", query_string=QUERY | {"cursor": forged}))

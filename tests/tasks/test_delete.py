@@ -1,4 +1,4 @@
-"""Deleting tasks."""
+"""Deletion of tasks."""
 
 import pytest
 from sqlalchemy import select
@@ -7,14 +7,14 @@ from app.tasks.models import Task
 from tests.problems import assert_problem, parameters
 
 
-def test_a_deleted_task_is_gone_for_good(alice, stored):
-    kept, task = alice.task("Kept"), alice.task("Gone")
-    answer = alice.delete(f"/tasks/{task['id']}")
-    assert answer.status_code == 204
-    assert answer.data == b""
-    assert "Content-Type" not in answer.headers
-    assert stored(select(Task.id)) == [(kept["id"],)]
-    assert alice.get("/tasks").json["data"] == [kept]
+def test_deleted_task_is_removed_from_database(alice, stored):
+    other, task = alice.task("Other"), alice.task("Deleted")
+    response = alice.delete(f"/tasks/{task['id']}")
+    assert response.status_code == 204
+    assert response.data == b""
+    assert "Content-Type" not in response.headers
+    assert stored(select(Task.id)) == [(other["id"],)]
+    assert alice.get("/tasks").json["data"] == [other]
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ def test_a_deleted_task_is_gone_for_good(alice, stored):
         ("DELETE", "", None),
     ],
 )
-def test_a_deleted_task_is_not_found_by_any_method(alice, stored, method, path, body):
+def test_deleted_task_is_not_found(alice, stored, method, path, body):
     task = alice.task()
     alice.delete(f"/tasks/{task['id']}")
-    answer = alice.call(method, f"/tasks/{task['id']}{path}", json=body)
-    assert_problem(answer, 404, "not_found")
+    response = alice.call(method, f"/tasks/{task['id']}{path}", json=body)
+    assert_problem(response, 404, "not_found")
     assert stored(select(Task.id)) == []
 
 
-def test_an_id_is_never_used_again(alice):
+def test_ids_are_not_reused(alice):
     used = set()
     for _ in range(3):
         task = alice.task()
@@ -44,7 +44,7 @@ def test_an_id_is_never_used_again(alice):
         alice.delete(f"/tasks/{task['id']}")
 
 
-def test_a_query_is_refused_and_nothing_deleted(alice, stored):
+def test_unknown_query_parameter_prevents_deletion(alice, stored):
     task = alice.task()
     assert parameters(alice.delete(f"/tasks/{task['id']}?force=true")) == {"force"}
     assert stored(select(Task.id)) == [(task["id"],)]

@@ -9,12 +9,12 @@ NOON = datetime(2030, 6, 15, 12, tzinfo=UTC)
 
 
 def titles(account, **query):
-    answer = account.get("/tasks", query_string={"sort": "position", **query})
-    assert answer.status_code == 200, answer.text
-    return [task["title"] for task in answer.json["data"]]
+    response = account.get("/tasks", query_string={"sort": "position", **query})
+    assert response.status_code == 200, response.text
+    return [task["title"] for task in response.json["data"]]
 
 
-def live_in(account, zone):
+def set_time_zone(account, zone):
     assert account.patch("/auth/me", {"time_zone": zone}).json["time_zone"] == zone
 
 
@@ -34,7 +34,7 @@ def live_in(account, zone):
         ({"has_due": "true", "status": "completed"}, ["c"]),
     ],
 )
-def test_filters_let_any_of_their_words_through_and_all_filters_must(alice, query, expected):
+def test_values_of_a_filter_are_ored_and_filters_are_anded(alice, query, expected):
     alice.task("a")
     alice.task("b", status="in_progress", priority="low", due_date="2030-01-31")
     alice.task("c", status="completed", priority="urgent", due_at="2030-01-31T09:00:00Z")
@@ -59,7 +59,7 @@ DUES = {
         ("UTC", {"due_before": "2030-06-15"}, ["day 14", "14th 22:00"]),
         ("UTC", {"due_after": "2030-06-15"}, ["day 16"]),
         ("UTC", {"due_after": "2030-06-14"}, ["day 15", "day 16", "15th 12:00", "15th 22:00"]),
-        # In Zurich 22:00 UTC is the next day's first instant.
+        # In Zurich, 22:00 UTC is midnight, which belongs to the next day.
         ("Europe/Zurich", {"due_before": "2030-06-15"}, ["day 14"]),
         ("Europe/Zurich", {"due_after": "2030-06-15"}, ["day 16", "15th 22:00"]),
         ("UTC", {"due_before": "2030-06-15T12:00:00Z"}, ["day 14", "14th 22:00"]),
@@ -87,30 +87,33 @@ DUES = {
         ("Asia/Tokyo", {"due_after": "9999-12-31T23:59:59Z"}, []),
     ],
 )
-def test_days_of_a_filter_are_those_of_the_users_zone(alice, zone, query, expected):
-    live_in(alice, zone)
+def test_dates_in_filters_use_the_time_zone_of_the_user(alice, zone, query, expected):
+    set_time_zone(alice, zone)
     for title, due in DUES.items():
         alice.task(title, **due)
     assert titles(alice, **query) == expected
 
 
-# At noon of the 15th in UTC it is the 16th on Kiritimati (+14) and still the 15th at -12.
+# At 12:00 UTC on the 15th, it is already the 16th in Kiritimati (+14), and still the 15th at -12.
 OVERDUE = {
-    "an instant ago": {"due_at": "2030-06-15T11:59:59.999999Z"},
+    "a microsecond ago": {"due_at": "2030-06-15T11:59:59.999999Z"},
     "yesterday, in progress": {"due_date": "2030-06-14", "status": "in_progress"},
-    "today where today is over": {"due_date": "2030-06-15", "time_zone": "Pacific/Kiritimati"},
+    "today, already over in its zone": {
+        "due_date": "2030-06-15",
+        "time_zone": "Pacific/Kiritimati",
+    },
 }
 NOT_OVERDUE = {
-    "this very instant": {"due_at": "2030-06-15T12:00:00Z"},
+    "now": {"due_at": "2030-06-15T12:00:00Z"},
     "today": {"due_date": "2030-06-15"},
-    "today in the west": {"due_date": "2030-06-15", "time_zone": "Etc/GMT+12"},
+    "today, not over in its zone": {"due_date": "2030-06-15", "time_zone": "Etc/GMT+12"},
     "no due": {},
     "completed": {"due_date": "2030-06-01", "status": "completed"},
     "cancelled": {"due_at": "2030-06-01T00:00:00Z", "status": "cancelled"},
 }
 
 
-def test_overdue_is_what_is_open_and_due_before_now(accounts):
+def test_overdue_selects_open_tasks_due_before_now(accounts):
     with time_machine.travel(NOON, tick=False):
         alice = accounts.make("alice")
         for title, fields in (OVERDUE | NOT_OVERDUE).items():
@@ -130,7 +133,7 @@ def test_overdue_is_what_is_open_and_due_before_now(accounts):
         ("2030-06-15T22:00:00Z", "UTC", "Europe/Zurich", True),
         ("2030-06-15T18:14:59Z", "UTC", "Asia/Kathmandu", False),
         ("2030-06-15T18:15:00Z", "UTC", "Asia/Kathmandu", True),
-        # From 10:00 to 12:00 UTC the world's clocks show three dates.
+        # From 10:00 to 12:00 UTC, three dates are in use around the world.
         ("2030-06-16T11:30:00Z", "Etc/GMT+12", None, False),
         ("2030-06-16T12:00:00Z", "Etc/GMT+12", None, True),
         ("2030-06-15T10:00:00Z", "Pacific/Kiritimati", None, True),
@@ -139,33 +142,31 @@ def test_overdue_is_what_is_open_and_due_before_now(accounts):
         ("2030-06-15T10:30:00Z", "UTC", None, False),
     ],
 )
-def test_a_day_is_over_by_the_tasks_clock_else_by_the_users(
-    accounts, now, user_zone, task_zone, overdue
-):
+def test_due_date_ends_in_time_zone_of_task_or_user(accounts, now, user_zone, task_zone, overdue):
     with time_machine.travel(datetime.fromisoformat(now), tick=False):
         alice = accounts.make("alice")
-        live_in(alice, user_zone)
+        set_time_zone(alice, user_zone)
         alice.task("due", due_date="2030-06-15", time_zone=task_zone)
         assert titles(alice, overdue="true") == (["due"] if overdue else [])
         assert titles(alice, overdue="false") == ([] if overdue else ["due"])
 
 
-def test_filtered_lists_have_pages_too(alice):
+def test_filtered_list_is_paginated(alice):
     for number in range(9):
         alice.task(str(number), status="completed" if number % 2 else "pending")
     query = {"sort": "-due", "limit": 2, "status": "completed,pending", "priority": "none"}
     seen, cursor = [], None
     while True:
         paging = {"cursor": cursor} if cursor else {}
-        answer = alice.get("/tasks", query_string=query | paging).json
-        seen += [task["title"] for task in answer["data"]]
-        cursor = answer["next_cursor"]
+        response = alice.get("/tasks", query_string=query | paging).json
+        seen += [task["title"] for task in response["data"]]
+        cursor = response["next_cursor"]
         if cursor is None:
             break
     assert seen == list("876543210")
 
 
-def test_an_administrators_filters_hold_for_anothers_list(alice, admin):
+def test_administrator_can_filter_the_list_of_another_user(alice, admin):
     alice.task("a", priority="high")
     alice.task("b")
     assert titles(admin, owner_id=alice.id, priority="high") == ["a"]
@@ -184,7 +185,7 @@ def test_an_administrators_filters_hold_for_anothers_list(alice, admin):
         ({"completed_since": "2030-02-01"}, []),
     ],
 )
-def test_what_came_or_changed_lately_can_be_asked_for(accounts, query, titles):
+def test_filters_by_creation_update_and_completion_time(accounts, query, titles):
     with time_machine.travel(datetime(2030, 1, 31, 9, tzinfo=UTC), tick=False) as clock:
         alice = accounts.make("alice")
         early = alice.task("Early")
@@ -194,5 +195,5 @@ def test_what_came_or_changed_lately_can_be_asked_for(accounts, query, titles):
         clock.move_to(datetime(2030, 1, 31, 11, tzinfo=UTC))
         alice = alice.with_new_client()
         alice.put(f"/tasks/{early['id']}/status", {"status": "completed"})
-        found = alice.get("/tasks", query_string=query).json["data"]
-    assert [task["title"] for task in found] == titles
+        tasks = alice.get("/tasks", query_string=query).json["data"]
+    assert [task["title"] for task in tasks] == titles

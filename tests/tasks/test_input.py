@@ -1,4 +1,4 @@
-"""Invalid requests: rejected by field, and nothing is stored."""
+"""Invalid requests: each invalid field is reported, and nothing is stored."""
 
 import pytest
 from sqlalchemy import select
@@ -8,12 +8,19 @@ from tests.problems import pointers
 
 NOT_STRINGS = [7, 1.0, True, False, [], {}, ["x"], {"a": "x"}]
 UNSTORABLE = ["a\0b", "\0", "\ud800", "a\udfffb", "\ude00\ud83d"]
-NOT_WORDS = [None, "", " ", *NOT_STRINGS, *UNSTORABLE]
-BAD = {
+NOT_ENUM_VALUES = [None, "", " ", *NOT_STRINGS, *UNSTORABLE]
+INVALID = {
     "title": [None, "", "   ", "\t\n\u2003", "x" * 151, *NOT_STRINGS, *UNSTORABLE],
     "description": ["x" * 20_001, *NOT_STRINGS, *UNSTORABLE],
-    "status": ["done", "PENDING", "pending ", "pending,completed", "\u0440ending", *NOT_WORDS],
-    "priority": ["1", "High", "highest", 0, 4, 5, 2**63, 10**30, *NOT_WORDS],
+    "status": [
+        "done",
+        "PENDING",
+        "pending ",
+        "pending,completed",
+        "\u0440ending",
+        *NOT_ENUM_VALUES,
+    ],
+    "priority": ["1", "High", "highest", 0, 4, 5, 2**63, 10**30, *NOT_ENUM_VALUES],
     "due_date": [
         *("", "tomorrow", "2030-02-30", "2030-13-01", "2030-00-10", "2030-1-31", "20300131"),
         *("2030-01-31T00:00:00Z", " 2030-01-31", "2030-01-31\n", "0000-01-01", "10000-01-01"),
@@ -47,36 +54,36 @@ WRITES = ("POST", "PUT", "PATCH")
 
 @pytest.fixture
 def write(alice, stored):
-    """Tries to write a body by some method, and sees to it that nothing was stored."""
+    """Send an invalid body with a method, and assert that nothing was stored."""
 
     def send(method, body):
         task = alice.task()
-        everything = select(*Task.__table__.c)
-        before = stored(everything)
+        all_rows = select(*Task.__table__.c)
+        before = stored(all_rows)
         path = "/tasks" if method == "POST" else f"/tasks/{task['id']}"
-        needed = {} if method == "PATCH" else {"title": "New", "status": "pending"}
-        answer = alice.call(method, path, json=needed | body)
-        assert stored(everything) == before
-        return answer
+        required = {} if method == "PATCH" else {"title": "New", "status": "pending"}
+        response = alice.call(method, path, json=required | body)
+        assert stored(all_rows) == before
+        return response
 
     return send
 
 
 @pytest.mark.parametrize("method", WRITES)
-@pytest.mark.parametrize("field", BAD)
-def test_a_value_that_a_field_can_not_take_is_refused_by_its_pointer(write, method, field):
-    for value in BAD[field]:
+@pytest.mark.parametrize("field", INVALID)
+def test_invalid_value_is_rejected_with_pointer(write, method, field):
+    for value in INVALID[field]:
         assert pointers(write(method, {field: value})) == {f"/{field}"}, value
 
 
 @pytest.mark.parametrize("method", WRITES)
 @pytest.mark.parametrize(("field", "value"), [*READ_ONLY.items(), *UNKNOWN.items()])
-def test_a_field_that_is_the_servers_or_unknown_is_refused_by_name(write, method, field, value):
+def test_read_only_or_unknown_field_is_rejected(write, method, field, value):
     assert pointers(write(method, {field: value})) == {f"/{field}"}
 
 
 @pytest.mark.parametrize("value", [None, "2030-01-31T09:00:00Z"])
-def test_no_task_is_deleted_or_brought_back_by_a_field(alice, write, value):
+def test_deleted_at_cannot_be_written(alice, write, value):
     task = alice.task()
     for method in WRITES:
         assert pointers(write(method, {"deleted_at": value})) == {"/deleted_at"}
@@ -86,7 +93,7 @@ def test_no_task_is_deleted_or_brought_back_by_a_field(alice, write, value):
     ]
     for result in alice.post("/tasks/batch", {"operations": operations}).json["results"]:
         assert result["status"] == 422
-        assert [fault["pointer"] for fault in result["problem"]["errors"]] == ["/deleted_at"]
+        assert [error["pointer"] for error in result["problem"]["errors"]] == ["/deleted_at"]
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
@@ -103,17 +110,17 @@ def test_no_task_is_deleted_or_brought_back_by_a_field(alice, write, value):
         ('"', '/"'),
     ],
 )
-def test_a_strange_name_is_told_as_a_json_pointer(write, key, pointer):
+def test_unknown_field_is_reported_as_escaped_json_pointer(write, key, pointer):
     assert pointers(write("POST", {key: 1})) == {pointer}
 
 
-def test_every_fault_is_named_at_once(write):
+def test_all_errors_are_reported_together(write):
     body = {"title": "", "status": "done", "priority": 1, "due_date": "no", "id": 1, "what": 2}
-    answer = write("POST", body)
-    assert pointers(answer) == {f"/{field}" for field in body}
-    assert answer.json["detail"] == "6 fields are invalid."
+    response = write("POST", body)
+    assert pointers(response) == {f"/{field}" for field in body}
+    assert response.json["detail"] == "6 fields are invalid."
 
 
-def test_a_title_is_needed(alice, stored):
+def test_title_is_required(alice, stored):
     assert pointers(alice.post("/tasks", {})) == {"/title"}
     assert stored(select(Task.id)) == []

@@ -1,4 +1,4 @@
-"""The list of tasks: sorts, pages and query parameters."""
+"""The list of tasks: sort orders, pages and query parameters."""
 
 import pytest
 from sqlalchemy import delete
@@ -10,24 +10,24 @@ from tests.problems import parameters
 
 
 @pytest.mark.parametrize("sort", BOTH_WAYS)
-def test_every_order_holds_both_ways_with_nulls_last_and_ties_by_id(alice, sort):
+def test_every_sort_order_has_nulls_last_and_ties_by_id(alice, sort):
     expected = in_order(make_tasks(alice), sort)
     assert alice.get(f"/tasks?sort={sort}").json == {"data": expected, "next_cursor": None}
 
 
-def test_the_newest_come_first_where_no_order_is_asked_for(alice):
+def test_default_order_is_newest_first(alice):
     expected = in_order(make_tasks(alice), "-created_at")
     assert alice.get("/tasks").json["data"] == expected
 
 
 @pytest.mark.parametrize("sort", BOTH_WAYS)
-def test_pages_of_any_size_walk_everything_once(alice, sort):
+def test_pages_of_any_size_contain_each_task_once(alice, sort):
     expected = in_order(make_tasks(alice), sort)
     for limit in range(1, len(expected) + 2):
         assert walk(alice, sort, limit) == expected
 
 
-def test_titles_sort_by_code_point_of_their_case_folded_text(alice):
+def test_titles_sort_by_case_folded_code_points(alice):
     titles = ["Z", "a", "Ä", "ß", "ss", "st", "z", "é", "e\u0301", "字", "\uffee", "\U0001f600"]
     titles += [
         "A B",
@@ -51,13 +51,13 @@ def test_titles_sort_by_code_point_of_their_case_folded_text(alice):
         assert alice.get(f"/tasks?sort={sort}").json["data"] == in_order(tasks, sort)
 
 
-def test_limit_is_fifty_where_it_is_left_out_and_two_hundred_at_most(alice):
+def test_limit_defaults_to_50_and_is_at_most_200(alice):
     for number in range(51):
         alice.task(str(number))
     for query, count in (("", 50), ("?limit=1", 1), ("?limit=50", 50), ("?limit=200", 51)):
-        answer = alice.get(f"/tasks{query}").json
-        assert len(answer["data"]) == count
-        assert (answer["next_cursor"] is None) == (count == 51)
+        response = alice.get(f"/tasks{query}").json
+        assert len(response["data"]) == count
+        assert (response["next_cursor"] is None) == (count == 51)
 
 
 def test_limit_may_change_between_pages(alice):
@@ -68,30 +68,30 @@ def test_limit_may_change_between_pages(alice):
     assert rest["next_cursor"] is None
 
 
-def test_a_last_page_that_is_full_leads_nowhere(alice):
+def test_full_last_page_has_no_next_cursor(alice):
     alice.task()
     alice.task()
-    answer = alice.get("/tasks?limit=2")
-    assert answer.json["next_cursor"] is None
-    assert "Link" not in answer.headers
+    response = alice.get("/tasks?limit=2")
+    assert response.json["next_cursor"] is None
+    assert "Link" not in response.headers
 
 
-def test_a_page_whose_rows_have_gone_is_empty(app, alice):
+def test_page_of_deleted_rows_is_empty(app, alice):
     make_tasks(alice, 3)
     cursor = alice.get("/tasks?limit=1").json["next_cursor"]
     with app.app_context():
         db.session.execute(delete(Task))
         db.session.commit()
-    answer = alice.get("/tasks", query_string={"limit": 1, "cursor": cursor})
-    assert answer.json == {"data": [], "next_cursor": None}
+    response = alice.get("/tasks", query_string={"limit": 1, "cursor": cursor})
+    assert response.json == {"data": [], "next_cursor": None}
 
 
-def test_the_link_header_leads_on_with_the_same_question(app, alice):
+def test_link_header_keeps_sort_and_filters(app, alice):
     tasks = [alice.task(title, priority="low") for title in ("a", "b", "c")]
     alice.task("d")
-    answer = alice.get("/tasks?sort=-title&limit=2&priority=low,high&has_due=false")
-    assert answer.json["data"] == [tasks[2], tasks[1]]
-    link = answer.headers["Link"]
+    response = alice.get("/tasks?sort=-title&limit=2&priority=low,high&has_due=false")
+    assert response.json["data"] == [tasks[2], tasks[1]]
+    link = response.headers["Link"]
     base = f"<{app.config['PUBLIC_URL']}/api/v1"
     assert link.startswith(f"{base}/tasks?")
     assert link.endswith('>; rel="next"')
@@ -134,17 +134,17 @@ def test_the_link_header_leads_on_with_the_same_question(app, alice):
         ("created_by", "1"),
     ],
 )
-def test_a_parameter_that_is_unknown_or_says_nothing_known_is_refused_by_name(alice, name, value):
+def test_unknown_parameter_or_value_is_rejected(alice, name, value):
     alice.task()
     assert parameters(alice.get("/tasks", query_string={name: value})) == {name}
 
 
-def test_every_bad_parameter_is_named_at_once(alice):
-    answer = alice.get("/tasks?limit=0&sort=no&status=no&nothing=1")
-    assert parameters(answer) == {"limit", "sort", "status", "nothing"}
-    assert answer.json["detail"] == "4 fields are invalid."
+def test_all_invalid_parameters_are_reported_together(alice):
+    response = alice.get("/tasks?limit=0&sort=no&status=no&nothing=1")
+    assert parameters(response) == {"limit", "sort", "status", "nothing"}
+    assert response.json["detail"] == "4 fields are invalid."
 
 
-def test_a_query_on_a_write_is_refused(alice):
+def test_query_parameters_of_a_write_are_rejected(alice):
     assert parameters(alice.post("/tasks?notify=true", {"title": "New"})) == {"notify"}
     assert alice.get("/tasks").json["data"] == []

@@ -1,4 +1,4 @@
-"""Permissions: users reach their own tasks, administrators any task by its id."""
+"""Permissions: users can access their own tasks, administrators any task."""
 
 import pytest
 from sqlalchemy import select
@@ -9,21 +9,21 @@ from tests.problems import assert_problem
 UNKNOWN = 2**62
 
 
-def test_each_sees_only_its_own_tasks_in_lists(alice, bob, admin):
+def test_list_contains_own_tasks_only(alice, bob, admin):
     task, others = alice.task("Alice's"), bob.task("Bob's")
     assert alice.get("/tasks").json["data"] == [task]
     assert bob.get("/tasks").json["data"] == [others]
     assert admin.get("/tasks").json["data"] == []
 
 
-def test_an_administrator_lists_anothers_tasks_by_owner(alice, bob, admin):
+def test_administrator_lists_tasks_by_owner(alice, bob, admin):
     task = alice.task()
     bob.task()
     assert admin.get(f"/tasks?owner_id={alice.id}").json["data"] == [task]
     assert admin.get(f"/tasks?owner_id={UNKNOWN}").json["data"] == []
 
 
-def test_an_administrator_reads_changes_and_deletes_any_task(alice, admin, stored):
+def test_administrator_reads_changes_and_deletes_any_task(alice, admin, stored):
     task = alice.task()
     path = f"/tasks/{task['id']}"
     assert admin.get(path).json == task
@@ -37,7 +37,7 @@ def test_an_administrator_reads_changes_and_deletes_any_task(alice, admin, store
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "sent"),
+    ("method", "path", "request_args"),
     [
         ("PATCH", "", {"json": {"colour": "red"}}),
         ("PATCH", "", {"data": "{", "content_type": "application/json"}),
@@ -48,14 +48,14 @@ def test_an_administrator_reads_changes_and_deletes_any_task(alice, admin, store
         ("DELETE", "", {"headers": {"Accept": "text/html"}}),
     ],
 )
-def test_permission_is_decided_before_anything_of_the_request_is_judged(
-    alice, bob, method, path, sent
+def test_permission_is_checked_before_the_request_is_validated(
+    alice, bob, method, path, request_args
 ):
     task = bob.task("Bob's")
     for task_id in (task["id"], 10**6):
-        answer = alice.call(method, f"/tasks/{task_id}{path}", **sent)
-        assert_problem(answer, 404, "not_found")
-    assert bob.call(method, f"/tasks/{task['id']}{path}", **sent).status_code in {
+        response = alice.call(method, f"/tasks/{task_id}{path}", **request_args)
+        assert_problem(response, 404, "not_found")
+    assert bob.call(method, f"/tasks/{task['id']}{path}", **request_args).status_code in {
         400,
         406,
         415,

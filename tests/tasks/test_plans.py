@@ -1,4 +1,4 @@
-"""Each order of the list is read from its index, on both databases, however many rows there are."""
+"""Query plans: each sort order of the list uses its index, on SQLite and PostgreSQL."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,6 +24,7 @@ INDEXES = {
     "title": "title_key",
     "position": "position",
 }
+# Numbers of index scans and sorts allowed where keys can be null.
 MERGED = {"due": [(2, 1)]}
 FILTERS = {
     "status": "pending",
@@ -59,29 +60,27 @@ def fill(account_ids):
 
 
 def pages(account, sort):
-    """Read a first page, the one after it, and where some keys are null, the first of nulls."""
+    """Read two pages, and one that begins among the rows with null keys, if there are any."""
     query = {"sort": sort, "limit": 20}
     for _ in range(2):
-        answer = account.get("/tasks", query_string=query).json
-        assert len(answer["data"]) == 20
-        query["cursor"] = answer["next_cursor"]
-    while sort.endswith("due") and answer["data"][-1]["due_date"]:
-        answer = account.get("/tasks", query_string=query | {"limit": 200}).json
-        query["cursor"] = answer["next_cursor"]
+        response = account.get("/tasks", query_string=query).json
+        assert len(response["data"]) == 20
+        query["cursor"] = response["next_cursor"]
+    while sort.endswith("due") and response["data"][-1]["due_date"]:
+        response = account.get("/tasks", query_string=query | {"limit": 200}).json
+        query["cursor"] = response["next_cursor"]
     account.get("/tasks", query_string=query)
 
 
 @pytest.mark.parametrize("direction", ["", "-"])
 @pytest.mark.parametrize(("sort", "key"), INDEXES.items())
-def test_the_next_of_many_that_are_alike_is_looked_up_and_not_searched_for(
-    app, alice, bob, sort, key, direction
-):
+def test_next_page_of_equal_keys_is_an_index_lookup(app, alice, bob, sort, key, direction):
     with app.app_context():
         fill([alice.id, bob.id])
     with plans(app) as seen:
         pages(alice, direction + sort)
-    # SQLite, and PostgreSQL: the place is found by the key and the id.
-    looked_up = (
+    # The index condition on the key and the id: SQLite's form, and PostgreSQL's.
+    lookup = (
         rf"\({key},rowid\)[<>]\(\?,\?\)"
         rf"|Index Cond: .*ROW\(\(?{key}(\)::text)?, id\) [<>] ROW"
     )
@@ -91,10 +90,10 @@ def test_the_next_of_many_that_are_alike_is_looked_up_and_not_searched_for(
         after_null = r"due_key=\? AND rowid[<>]\?|due_key IS NULL\) AND \(id [<>]"
         assert re.search(after_null, last), last
     for plan in following:
-        assert re.search(looked_up, plan.replace('"', "")), plan
+        assert re.search(lookup, plan.replace('"', "")), plan
 
 
-def test_every_order_is_read_from_its_index_both_ways(app, alice, bob):
+def test_every_sort_order_uses_its_index(app, alice, bob):
     with app.app_context():
         fill([alice.id, bob.id])
     for sort, key in INDEXES.items():
@@ -102,33 +101,34 @@ def test_every_order_is_read_from_its_index_both_ways(app, alice, bob):
             with plans(app) as seen:
                 pages(alice, direction + sort)
             for plan in (*seen[:2], seen[-1]):
-                # Where there are nulls, a page is put together from two runs: with keys, and of
-                # nulls. A page's rows, no more, may be sorted to that end.
-                runs = plan.count("tasks USING INDEX") + plan.count(" on tasks")
+                # If keys can be null, a page is a union of two index scans: rows with keys, and
+                # rows without. Only the rows of the page may then be sorted.
+                scans = plan.count("tasks USING INDEX") + plan.count(" on tasks")
                 sorts = plan.count("ORDER BY") + plan.count("Sort Key")
-                assert len(re.findall(rf"ix_tasks_created_by_{key}(_id)?\b", plan)) == runs, plan
-                assert (runs, sorts) in {(1, 0), *MERGED.get(sort, ())}, plan
+                assert len(re.findall(rf"ix_tasks_created_by_{key}(_id)?\b", plan)) == scans, plan
+                assert (scans, sorts) in {(1, 0), *MERGED.get(sort, ())}, plan
 
 
-def test_among_many_accounts_the_plan_of_a_page_is_kept(app, alice):
+def test_postgresql_reuses_generic_plans_with_many_users(app, alice):
     with app.app_context():
         if db.engine.dialect.name != "postgresql":
-            pytest.skip("about PostgreSQL")
+            pytest.skip("PostgreSQL only")
         accounts = UserRow.build_batch(400)
         others = db.session.scalars(insert(User).returning(User.id), accounts)
         fill(list(chain.from_iterable((alice.id, other) for other in others)))
     for sort, key in INDEXES.items():
-        # The driver prepares what comes for the sixth time; PostgreSQL compares the plans of five.
+        # The driver prepares a statement at its sixth execution. PostgreSQL plans five executions
+        # of a prepared statement, and then uses its generic plan if that costs no more.
         for limit in range(30, 50):
             alice.get("/tasks", query_string={"sort": sort, "limit": limit})
         with app.app_context(), db.engine.connect() as connection:
             prepared = "FROM pg_prepared_statements WHERE statement LIKE :like"
             like = {"like": f"%ORDER BY tasks.{key} ASC%"}
-            found = connection.execute(text(f"SELECT generic_plans {prepared}"), like)
-            assert found.scalar_one() == 10, sort
+            generic_plans = connection.execute(text(f"SELECT generic_plans {prepared}"), like)
+            assert generic_plans.scalar_one() == 10, sort
 
 
-def test_what_is_to_be_reminded_of_among_100000_tasks_is_found_by_its_index(app, alice):
+def test_reminder_query_uses_its_index_among_100000_tasks(app, alice):
     moment = datetime(2030, 1, 31, 9, tzinfo=UTC)
     columns = [column for column in Task.__table__.c if column.name != "id"]
     with app.app_context():
@@ -138,22 +138,22 @@ def test_what_is_to_be_reminded_of_among_100000_tasks_is_found_by_its_index(app,
         ]
         db.session.execute(insert(Task), rows)
         for _ in range(99):
-            copied = select(*columns).order_by(Task.id).limit(1000)
-            db.session.execute(insert(Task).from_select(columns, copied))
+            copies = select(*columns).order_by(Task.id).limit(1000)
+            db.session.execute(insert(Task).from_select(columns, copies))
         db.session.commit()
         analyse()
         with plans(app) as seen:
             params = {"now": moment, "batch_size": 500}
-            found = db.session.execute(reminders.CANDIDATES, params).all()
+            candidates = db.session.execute(reminders.CANDIDATES, params).all()
             db.session.rollback()
-    assert len(found) == 500
+    assert len(candidates) == 500
     [plan] = seen
     assert "ix_tasks_remind_at" in plan
-    # Neither sorted nor read through: as many rows are looked at as are taken.
+    # No sort and no full scan: only the returned rows are read.
     assert not re.search(r"ORDER BY|Sort|SCAN tasks|Seq Scan on tasks", plan), plan
 
 
-def test_a_filtered_list_is_read_from_an_index(app, alice, accounts):
+def test_filtered_list_uses_an_index(app, alice, accounts):
     others = [accounts.make(f"other{number}").id for number in range(6)]
     with app.app_context():
         fill([alice.id, *others])
@@ -163,7 +163,7 @@ def test_a_filtered_list_is_read_from_an_index(app, alice, accounts):
                 assert alice.get("/tasks", query_string={name: value, "sort": sort}).json["data"]
             assert seen
             for plan in seen:
-                # In a table as small as this, what has one priority is found by its id as soon.
+                # In a table this small, a scan by primary key may be as cheap.
                 assert "ix_tasks_created_by_" in plan or "pk_tasks" in plan, (name, plan)
                 assert "SCAN tasks" not in plan, (name, plan)
                 assert "Seq Scan on tasks" not in plan, (name, plan)

@@ -1,4 +1,4 @@
-"""Number of statements of each task endpoint."""
+"""Number of SQL statements of each task endpoint."""
 
 import pytest
 from sqlalchemy import select
@@ -6,11 +6,11 @@ from sqlalchemy import select
 from app.tasks.models import Task
 
 
-def test_reading_a_task_runs_one_statement_for_the_session_and_one_for_the_row(alice, statements):
+def test_reading_a_task_runs_two_statements(alice, statements):
     task = alice.task()
     with statements() as seen:
-        answer = alice.get(f"/tasks/{task['id']}")
-    assert answer.json == task
+        response = alice.get(f"/tasks/{task['id']}")
+    assert response.json == task
     assert len(seen) == 2
     assert "FROM sessions JOIN users" in seen[0]
     assert "FROM tasks" in seen[1]
@@ -22,8 +22,8 @@ def test_list_runs_two_statements(alice, statements, sort):
         alice.task(f"Task {number}", due_date="2030-01-01" if number % 2 else None)
     for limit, count in ((1, 1), (5, 5), (200, 7)):
         with statements() as seen:
-            answer = alice.get("/tasks", query_string={"sort": sort, "limit": limit})
-        assert len(answer.json["data"]) == count
+            response = alice.get("/tasks", query_string={"sort": sort, "limit": limit})
+        assert len(response.json["data"]) == count
         assert len(seen) == 2
 
 
@@ -37,11 +37,11 @@ def test_list_runs_two_statements(alice, statements, sort):
         ("DELETE", "/tasks/{id}", None, 4),
     ],
 )
-def test_a_write_runs_no_statement_too_many(alice, statements, stored, method, path, body, count):
+def test_statement_count_of_writes(alice, statements, stored, method, path, body, count):
     task = alice.task()
     with statements() as seen:
-        answer = alice.call(method, path.format(id=task["id"]), json=body)
-    assert answer.status_code in {200, 201, 204}
+        response = alice.call(method, path.format(id=task["id"]), json=body)
+    assert response.status_code in {200, 201, 204}
     assert len(seen) == count
     titles = [title for (title,) in stored(select(Task.title).order_by(Task.id))]
     assert titles == {"POST": ["Buy milk", "New"], "DELETE": []}.get(

@@ -1,4 +1,4 @@
-"""Concurrent requests: nothing is lost, and there is no 5xx."""
+"""Concurrent requests: no update is lost, and no response is a 5xx."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from app.tasks import services
 from app.tasks.models import Task
 from tests.problems import assert_problem
 
-CROWD = 20
+REQUEST_COUNT = 20
 CHANGES = {
     "title": "Changed",
     "description": "Changed",
@@ -23,48 +23,50 @@ CHANGES = {
 }
 
 
-def statuses(answers):
-    return Counter(answer.status_code for answer in answers)
+def statuses(responses):
+    return Counter(response.status_code for response in responses)
 
 
-def test_parallel_changes_of_different_fields_all_survive(alice, run_parallel):
+def test_concurrent_changes_of_different_fields_are_all_applied(alice, run_parallel):
     paths = [f"/tasks/{alice.task()['id']}" for _ in range(3)]
     requests = [("PATCH", path, {name: CHANGES[name]}) for name in CHANGES for path in paths]
-    answers = run_parallel(alice, requests)
-    assert statuses(answers) == {200: len(requests)}
+    responses = run_parallel(alice, requests)
+    assert statuses(responses) == {200: len(requests)}
     for path in paths:
         task = alice.get(path).json
         assert {name: task[name] for name in CHANGES} == CHANGES
         assert task["version"] == 1 + len(CHANGES)
 
 
-def test_parallel_changes_of_one_field_each_make_one_version(alice, run_parallel):
+def test_concurrent_changes_of_one_field_create_one_version_each(alice, run_parallel):
     path = f"/tasks/{alice.task()['id']}"
-    answers = run_parallel(alice, [("PATCH", path, {"title": f"By {n}"}) for n in range(CROWD)])
-    assert statuses(answers) == {200: CROWD}
-    by_version = {answer.json["version"]: answer.json for answer in answers}
-    assert sorted(by_version) == list(range(2, CROWD + 2))
-    assert alice.get(path).json == by_version[CROWD + 1]
+    responses = run_parallel(
+        alice, [("PATCH", path, {"title": f"By {n}"}) for n in range(REQUEST_COUNT)]
+    )
+    assert statuses(responses) == {200: REQUEST_COUNT}
+    by_version = {response.json["version"]: response.json for response in responses}
+    assert sorted(by_version) == list(range(2, REQUEST_COUNT + 2))
+    assert alice.get(path).json == by_version[REQUEST_COUNT + 1]
 
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Has an act come, once, between the look at a task and its change."""
-    judge = services.compute_changes
+    """Run a function once, between the reading of a task and its update."""
+    compute_changes = services.compute_changes
 
-    def between(act):
+    def run_before_update(function):
         def interrupted(*args, **kwargs):
-            monkeypatch.setattr(services, "compute_changes", judge)
+            monkeypatch.setattr(services, "compute_changes", compute_changes)
             with ThreadPoolExecutor(1) as threads:
-                threads.submit(act).result()
-            return judge(*args, **kwargs)
+                threads.submit(function).result()
+            return compute_changes(*args, **kwargs)
 
         monkeypatch.setattr(services, "compute_changes", interrupted)
 
-    return between
+    return run_before_update
 
 
-def test_a_change_that_another_came_before_is_judged_anew(alice, interrupt):
+def test_change_is_recomputed_after_a_concurrent_change(alice, interrupt):
     path = f"/tasks/{alice.task('Milk')['id']}"
     interrupt(lambda: alice.patch(path, {"title": "Bread", "due_date": "2030-01-31"}))
     changed = alice.patch(path, {"due_at": "2031-01-31T09:00:00Z"}).json
@@ -73,7 +75,7 @@ def test_a_change_that_another_came_before_is_judged_anew(alice, interrupt):
     assert alice.get(path).json == changed
 
 
-def test_a_change_of_a_version_that_another_came_before_is_refused(alice, interrupt):
+def test_if_match_fails_after_a_concurrent_change(alice, interrupt):
     path = f"/tasks/{alice.task('Milk')['id']}"
     interrupt(lambda: alice.patch(path, {"title": "Bread"}))
     stale = alice.patch(path, {"title": "Cake"}, headers={"If-Match": '"1"'})
@@ -81,25 +83,29 @@ def test_a_change_of_a_version_that_another_came_before_is_refused(alice, interr
     assert alice.get(path).json["title"] == "Bread"
 
 
-def test_a_change_of_what_another_deletes_meanwhile_finds_nothing(alice, interrupt):
+def test_change_of_concurrently_deleted_task_is_not_found(alice, interrupt):
     path = f"/tasks/{alice.task('Milk')['id']}"
     interrupt(lambda: alice.delete(path))
     assert_problem(alice.patch(path, {"title": "Cake"}), 404, "not_found")
 
 
-def test_parallel_completions_complete_once(alice, run_parallel):
+def test_concurrent_completions_create_one_version(alice, run_parallel):
     path = f"/tasks/{alice.task()['id']}"
-    answers = run_parallel(alice, [("PUT", f"{path}/status", {"status": "completed"})] * CROWD)
-    assert statuses(answers) == {200: CROWD}
-    assert {answer.json["version"] for answer in answers} == {2}
-    assert len({answer.json["completed_at"] for answer in answers}) == 1
+    responses = run_parallel(
+        alice, [("PUT", f"{path}/status", {"status": "completed"})] * REQUEST_COUNT
+    )
+    assert statuses(responses) == {200: REQUEST_COUNT}
+    assert {response.json["version"] for response in responses} == {2}
+    assert len({response.json["completed_at"] for response in responses}) == 1
 
 
-def test_parallel_creations_are_all_kept(alice, run_parallel, stored):
-    answers = run_parallel(alice, [("POST", "/tasks", {"title": f"By {n}"}) for n in range(CROWD)])
-    assert statuses(answers) == {201: CROWD}
-    assert len({answer.json["id"] for answer in answers}) == CROWD
-    assert stored(select(func.count(Task.id))) == [(CROWD,)]
+def test_concurrent_creations_are_all_stored(alice, run_parallel, stored):
+    responses = run_parallel(
+        alice, [("POST", "/tasks", {"title": f"By {n}"}) for n in range(REQUEST_COUNT)]
+    )
+    assert statuses(responses) == {201: REQUEST_COUNT}
+    assert len({response.json["id"] for response in responses}) == REQUEST_COUNT
+    assert stored(select(func.count(Task.id))) == [(REQUEST_COUNT,)]
 
 
 def test_user_deletion_races_changes_of_its_tasks(accounts, run_parallel, stored):
@@ -115,20 +121,18 @@ def test_user_deletion_races_changes_of_its_tasks(accounts, run_parallel, stored
             assert stored(select(remaining)) == []
 
 
-def test_parallel_batches_over_the_tasks_of_two_users_do_not_deadlock(
-    admin, alice, bob, run_parallel
-):
-    mine = [alice.task("Milk")["id"] for _ in range(10)]
-    yours = [bob.task("Bread")["id"] for _ in range(10)]
+def test_concurrent_batches_do_not_deadlock(admin, alice, bob, run_parallel):
+    tasks_of_alice = [alice.task("Milk")["id"] for _ in range(10)]
+    tasks_of_bob = [bob.task("Bread")["id"] for _ in range(10)]
     for number in range(8):
         forwards = [
             {"op": "update", "id": task_id, "body": {"title": f"{number}"}}
-            for pair in zip(mine, yours, strict=True)
+            for pair in zip(tasks_of_alice, tasks_of_bob, strict=True)
             for task_id in pair
         ]
         backwards = [
             {"op": "update", "id": task_id, "body": {"description": f"{number}"}}
-            for pair in zip(yours[5:], mine[5:], strict=True)
+            for pair in zip(tasks_of_bob[5:], tasks_of_alice[5:], strict=True)
             for task_id in pair
         ]
         batches = (forwards[:10], backwards)

@@ -1,5 +1,5 @@
 """Full-text search: the results on both databases equal those of a short reference in Python."""
-# ruff: noqa: RUF001  # letters that look like others are what is told apart here
+# ruff: noqa: RUF001  # confusable letters are part of the test data
 
 from itertools import groupby
 from unicodedata import category, normalize
@@ -58,7 +58,7 @@ def titles(account, q):
 
 
 def runs(text):
-    """Split text into words and runs of signs; a mark belongs to what it follows."""
+    """Split text into words and runs of other signs; a combining mark joins what precedes it."""
     kinds, kind = [], " "
     for sign in normalize("NFC", text):
         if sign.isalnum():
@@ -82,12 +82,16 @@ def bare(word):
 
 def is_found(q, text):
     """Return whether the text has each word of ``q`` as a prefix, and each run of signs."""
-    there = runs(text)
+    text_runs = runs(text)
     return all(
-        any(bare(word).startswith(bare(part)) for is_, word in there if is_ == "w")
+        any(bare(word).startswith(bare(part)) for run_kind, word in text_runs if run_kind == "w")
         if kind == "w"
         else all(
-            any(part[at : at + MAX_SIGNS_LENGTH] in signs for is_, signs in there if is_ == "s")
+            any(
+                part[at : at + MAX_SIGNS_LENGTH] in signs
+                for run_kind, signs in text_runs
+                if run_kind == "s"
+            )
             for at in range(len(part))
         )
         for kind, part in runs(q)
@@ -165,9 +169,9 @@ def indexed(app, owner, word):
     with app.app_context():
         if db.engine.dialect.name == "postgresql":  # maintains its index itself
             return []
-        asked = {"q": f'"{owner.id}:{word}"*'}
-        found = text("SELECT rowid FROM tasks_search WHERE tasks_search MATCH :q")
-        return db.session.scalars(found, asked).all()
+        params = {"q": f'"{owner.id}:{word}"*'}
+        statement = text("SELECT rowid FROM tasks_search WHERE tasks_search MATCH :q")
+        return db.session.scalars(statement, params).all()
 
 
 def test_search_follows_updates_and_deletions(app, alice):
@@ -183,20 +187,20 @@ def test_search_follows_updates_and_deletions(app, alice):
     assert (find(alice, "bread"), find(alice, "new later")) == ([], [task["id"]])
     alice.delete(path)
     assert find(alice, "new") == []
-    words_once_had = ("buy", "milk", "soon", "bread", "new", "later")
-    assert not any(indexed(app, alice, word) for word in words_once_had)
+    former_words = ("buy", "milk", "soon", "bread", "new", "later")
+    assert not any(indexed(app, alice, word) for word in former_words)
 
 
 def test_search_follows_a_batch(alice):
-    kept, gone = alice.task("First"), alice.task("Second")
+    updated, deleted = alice.task("First"), alice.task("Second")
     operations = [
         {"op": "create", "body": {"title": "Third", "description": "batched"}},
-        {"op": "update", "id": kept["id"], "body": {"title": "Batched too"}},
-        {"op": "delete", "id": gone["id"]},
+        {"op": "update", "id": updated["id"], "body": {"title": "Batched too"}},
+        {"op": "delete", "id": deleted["id"]},
     ]
     response = alice.post("/tasks/batch", {"operations": operations})
-    made = response.json["results"][0]["body"]["id"]
-    assert sorted(find(alice, "batched")) == [kept["id"], made]
+    created_id = response.json["results"][0]["body"]["id"]
+    assert sorted(find(alice, "batched")) == [updated["id"], created_id]
     assert find(alice, "first") == find(alice, "second") == []
 
 
@@ -256,7 +260,7 @@ def test_search_combines_with_every_sort_and_filter(alice, sort):
             due_date=f"2030-01-{number + 1:02}" if number % 4 else None,
             priority="high" if number % 5 else "low",
         )
-    everything = alice.get("/tasks", query_string={"sort": sort}).json["data"]
+    all_tasks = alice.get("/tasks", query_string={"sort": sort}).json["data"]
     for q, filters in (
         ("odd", {}),
         ("task odd", {"status": "completed"}),
@@ -265,7 +269,7 @@ def test_search_combines_with_every_sort_and_filter(alice, sort):
     ):
         expected = [
             task["id"]
-            for task in everything
+            for task in all_tasks
             if is_found(q, task["title"])
             and task["status"] == filters.get("status", task["status"])
             and task["priority"] == filters.get("priority", task["priority"])
@@ -301,8 +305,8 @@ def test_search_takes_one_statement(alice, statements, q):
 
 
 @hypothesis.given(st.text(st.characters(max_codepoint=127)))
-def test_ascii_tokenizer_equals_the_general_one(asked):
-    assert _words_of_ascii(asked) == _words_of_any(asked)
+def test_ascii_tokenizer_equals_the_general_one(text):
+    assert _words_of_ascii(text) == _words_of_any(text)
 
 
 @pytest.mark.parametrize("count", [1, 20, 40])
@@ -321,20 +325,20 @@ def test_query_of_200_different_signs_finds_its_task(alice):
 
 @hypothesis.given(TEXTS)
 def test_words_of_a_title_find_it(title):
-    asked = words(title)
-    assert asked
+    title_words = words(title)
+    assert title_words
     assert is_found(title, title)
-    assert words(" ".join(asked)) == asked
-    assert stored_words(7, title, None).split(" ") == [f"7:{word}" for word in asked]
+    assert words(" ".join(title_words)) == title_words
+    assert stored_words(7, title, None).split(" ") == [f"7:{word}" for word in title_words]
 
 
 @hypothesis.given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=150))
 def test_words_fit_into_the_index(text):
-    found = words(text)
-    assert found == sorted(set(found))
-    assert not any(sign.isspace() for word in found for sign in word)
-    assert all(0 < len(word) <= MAX_WORD_LENGTH for word in found)
-    assert bool(found) == bool(text.strip())
+    parts = words(text)
+    assert parts == sorted(set(parts))
+    assert not any(sign.isspace() for word in parts for sign in word)
+    assert all(0 < len(word) <= MAX_WORD_LENGTH for word in parts)
+    assert bool(parts) == bool(text.strip())
 
 
 @settings(
