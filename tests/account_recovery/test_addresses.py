@@ -121,7 +121,7 @@ def test_token_is_committed_before_its_email_is_sent(app, alice, mails, monkeypa
 
     def verify_immediately(template, to, *, token, **_):
         with ThreadPoolExecutor(1) as pool:
-            # Needs the token to be committed, and no database lock to be held.
+            # Succeeds only if the token is committed and no transaction is open.
             response = pool.submit(verify, app.test_client(), token).result(timeout=10)
             statuses.append(response.status_code)
 

@@ -1,4 +1,4 @@
-"""A database without tables."""
+"""Fixtures of a database without tables."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""``db.create_all()`` alone gives a database that works, equal to that of the migrations."""
+"""``db.create_all()`` creates the same schema as the migrations."""
 
 from datetime import UTC, datetime
 
@@ -11,9 +11,9 @@ from app.extensions import db
 from app.outbox import dispatcher
 from tests.accounts import PASSWORD, Account
 
-OWN = {"alembic_version", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
+IGNORED_TABLES = {"alembic_version", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
 PARTS = ("columns", "indexes", "unique_constraints", "foreign_keys", "check_constraints")
-# What the inspector doesn't return: triggers, functions, and the FTS5 table.
+# DDL that the inspector does not return: triggers, functions, and the FTS5 table.
 OTHER_DDL = {
     "sqlite": """
         SELECT name, sql FROM sqlite_schema
@@ -39,7 +39,7 @@ def schema():
     tables = {
         (table, part): sorted(map(describe, getattr(inspector, f"get_{part}")(table)))
         for table in inspector.get_table_names()
-        if table not in OWN
+        if table not in IGNORED_TABLES
         for part in PARTS
     }
     keys = {(table, "primary key"): str(inspector.get_pk_constraint(table)) for table, _ in tables}
@@ -65,7 +65,7 @@ def test_tables_can_be_dropped_and_created_again(empty_database):
     assert schema() == created
 
 
-def test_recorded_events_can_not_be_changed(empty_database):
+def test_audit_events_cannot_be_changed(empty_database):
     db.create_all()
     event = {"event": "login_failed", "details": {}, "created_at": datetime.now(UTC)}
     db.session.execute(insert(AuditEvent).values(event))
@@ -96,8 +96,8 @@ def test_main_flows_work(app_without_tables):
     assert ada.get("/tasks?q=oat").json["data"] == [updated.json]
 
     key = {"Idempotency-Key": "key-1"}
-    first, again = (ada.post("/tasks", {"title": "Once"}, headers=key) for _ in range(2))
-    assert (first.status_code, again.json) == (201, first.json)
+    first, repeated = (ada.post("/tasks", {"title": "Once"}, headers=key) for _ in range(2))
+    assert (first.status_code, repeated.json) == (201, first.json)
 
     export = ada.post("/exports", {"format": "json"})
     assert export.status_code == 202

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 from tests.factories import TaskRow, UserRow
 
 MIGRATIONS = str(ROOT / "migrations")
-DOWN = {
+UNREACHABLE = {
     "postgresql://tasks@127.0.0.1:1/tasks": "connection to server at ",
     "sqlite:////proc/no/such/folder/tasks.db": "unable to open database file",
 }
@@ -32,11 +32,11 @@ def run(app, *args):
     return app.test_cli_runner().invoke(args=["db", *args, "--directory", MIGRATIONS])
 
 
-@pytest.fixture(params=DOWN)
-def down(request, settings):
+@pytest.fixture(params=UNREACHABLE)
+def unreachable(request, settings):
     """Return an application with an unreachable database, and part of the error message."""
     app = create_app(settings | {"DATABASE_URL": request.param})
-    yield app, DOWN[request.param]
+    yield app, UNREACHABLE[request.param]
     with app.app_context():
         db.engine.dispose()
 
@@ -44,8 +44,8 @@ def down(request, settings):
 @pytest.mark.parametrize(
     "command", ["upgrade", "downgrade", "current", "check", "migrate", "stamp"]
 )
-def test_unreachable_database_is_one_line_of_error(down, command):
-    app, message = down
+def test_unreachable_database_is_one_line_of_error(unreachable, command):
+    app, message = unreachable
     result = run(app, command)
     assert result.exit_code == 1
     [line] = result.stderr.splitlines()
@@ -60,7 +60,7 @@ def test_failed_migration_is_one_line_of_error_and_changes_nothing(app, stored):
         db.session.commit()
     try:
         result = run(app, "upgrade")
-        left = stored(text("SELECT version_num FROM alembic_version"))
+        versions = stored(text("SELECT version_num FROM alembic_version"))
     finally:
         with app.app_context():
             db.session.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
@@ -69,10 +69,10 @@ def test_failed_migration_is_one_line_of_error_and_changes_nothing(app, stored):
     assert result.stderr.splitlines()[-1].startswith("Error: The database reported: ")
     assert "already exists" in result.stderr
     assert "Traceback" not in result.stderr
-    assert left == []
+    assert versions == []
 
 
-@pytest.mark.parametrize("url", DOWN)
+@pytest.mark.parametrize("url", UNREACHABLE)
 def test_server_does_not_start_on_an_unreachable_database(url, tmp_path):
     environ = {
         "PATH": os.environ["PATH"],
@@ -80,7 +80,7 @@ def test_server_does_not_start_on_an_unreachable_database(url, tmp_path):
         "DATABASE_URL": url,
         "INSTANCE_PATH": str(tmp_path),
     }
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "run.py"],
         cwd=ROOT,
         env=environ,
@@ -89,14 +89,14 @@ def test_server_does_not_start_on_an_unreachable_database(url, tmp_path):
         check=False,
         timeout=60,
     )
-    assert (ended.returncode, ended.stdout) == (1, "")
-    [line] = ended.stderr.splitlines()
+    assert (process.returncode, process.stdout) == (1, "")
+    [line] = process.stderr.splitlines()
     assert line.startswith("The database reported: ")
-    assert DOWN[url] in line
+    assert UNREACHABLE[url] in line
 
 
 def insert_rows():
-    """Insert rows into every table whose rows the migrations keep."""
+    """Insert rows into every table that the migrations must preserve."""
     now = datetime(2030, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
     user_id = db.session.scalar(insert(User).values(UserRow()).returning(User.id))
     db.session.execute(insert(Task), TaskRow.build_batch(3, created_by=user_id))
@@ -153,13 +153,13 @@ def insert_rows():
     db.session.commit()
 
 
-KEPT = (User, Task, IdempotencyRecord, EmailToken, OutboxMessage, AuditEvent, Job)
+PRESERVED = (User, Task, IdempotencyRecord, EmailToken, OutboxMessage, AuditEvent, Job)
 
 
 def all_rows():
     rows = {
         model.__name__: sorted(map(str, db.session.execute(select(*model.__table__.c))))
-        for model in KEPT
+        for model in PRESERVED
     }
     db.session.remove()
     return rows
@@ -171,10 +171,10 @@ def test_last_migration_keeps_all_rows_down_and_up(empty_database):
     rows = all_rows()
     assert all(rows.values())
     downgrade(directory=MIGRATIONS, revision="-1")
-    for old in ("kept_answers", "mailed_tokens"):
-        assert db.session.scalar(select(func.count()).select_from(table(old))) == 3
-    held = text("SELECT count(*) FROM outbox WHERE held_until IS NOT NULL AND kind = 'notice'")
-    assert db.session.scalar(held) == 2
+    for old_name in ("kept_answers", "mailed_tokens"):
+        assert db.session.scalar(select(func.count()).select_from(table(old_name))) == 3
+    locked = text("SELECT count(*) FROM outbox WHERE held_until IS NOT NULL AND kind = 'notice'")
+    assert db.session.scalar(locked) == 2
     db.session.remove()
     upgrade(directory=MIGRATIONS)
     assert all_rows() == rows

@@ -97,11 +97,11 @@ def test_list_filters_by_role_and_state(run, alice, bob, admin, options, expecte
 
 
 def test_list_reads_all_pages(run, alice, bob, admin, monkeypatch):
-    read = services.list_users
+    list_users = services.list_users
 
     def read_one(*args, limit, **kwargs):
         assert limit == PAGE_SIZE
-        return read(*args, limit=1, **kwargs)
+        return list_users(*args, limit=1, **kwargs)
 
     monkeypatch.setattr(services, "list_users", read_one)
     assert len(run("list").stdout.splitlines()) == 3
@@ -115,7 +115,7 @@ def test_empty_list_shows_how_to_create_a_user(run):
 
 @pytest.fixture
 def last_event(stored):
-    """Returns the last audit event of a user: event, actor and details."""
+    """Return the last audit event of a user: event, actor and details."""
 
     def read(user_id):
         columns = (AuditEvent.event, AuditEvent.actor_id, AuditEvent.details)

@@ -104,7 +104,7 @@ def set_future_expiry(token):
 
 
 def make_operations_independent(batch):
-    """Use each task once, and let each operation fail by itself."""
+    """Use each task once, and let operations fail independently."""
     batch.pop("atomic", None)
     for number, operation in enumerate(batch["operations"], start=1):
         if "id" in operation:

@@ -1,6 +1,6 @@
 """Celery app with the test handlers: ``celery --app tests.outbox.probe_worker:celery worker``.
 
-Leases are short, and the queue is the test's own.
+Leases are short, and PROBE_QUEUE is the name of the queue.
 """
 
 import os

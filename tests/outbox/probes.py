@@ -15,17 +15,17 @@ def write(number: int) -> None:
 
 @handler("probe.stall")
 def stall(folder: str) -> None:
-    """Write; the first attempt never ends."""
+    """Record an event; block forever in the first attempt."""
     audit.record(Event.data_exported, user_id=1, actor_id=None)
-    begun = len(list(Path(folder).glob("attempt-*")))
-    (Path(folder) / f"attempt-{begun}").touch()
-    if begun == 0:
+    previous = len(list(Path(folder).glob("attempt-*")))
+    (Path(folder) / f"attempt-{previous}").touch()
+    if previous == 0:
         time.sleep(600)
 
 
 @handler("probe.linger")
 def linger(folder: str) -> None:
-    """Write once the file ``go`` exists."""
+    """Record an event once the file ``go`` exists."""
     (Path(folder) / "lingering").touch()
     while not (Path(folder) / "go").exists():
         time.sleep(0.02)

@@ -52,7 +52,7 @@ def broker_url(request):
 
 @pytest.fixture
 def queue(monkeypatch):
-    """A queue of the test's own."""
+    """A queue that only this test uses."""
     name = f"test-{uuid4().hex}"
     monkeypatch.setattr(outbox_celery, "QUEUE", name)
     return name
@@ -63,11 +63,14 @@ def broker_app(app, settings, own_redis, broker_url, queue):
     """The application, on the same database, with a broker."""
     with Redis.from_url(own_redis.url) as connection:
         connection.flushdb()
-    made = create_app(settings | {"REDIS_URL": own_redis.url, "CELERY_BROKER_URL": broker_url})
-    yield made
-    with made.extensions["celery"].connection_for_write() as connection:
-        made.extensions["celery"].amqp.queues[queue](connection.default_channel).delete()
-    with made.app_context():
+    application = create_app(
+        settings | {"REDIS_URL": own_redis.url, "CELERY_BROKER_URL": broker_url}
+    )
+    yield application
+    celery = application.extensions["celery"]
+    with celery.connection_for_write() as connection:
+        celery.amqp.queues[queue](connection.default_channel).delete()
+    with application.app_context():
         db.engine.dispose()
 
 
@@ -101,16 +104,16 @@ def probing(tmp_path, environ):
 
 @pytest.fixture
 def sender(broker_app):
-    made = Relay(Broker(broker_app.extensions["celery"]))
-    yield made
-    made.close()
+    relay = Relay(Broker(broker_app.extensions["celery"]))
+    yield relay
+    relay.close()
 
 
 @pytest.fixture
 def enqueue(broker_app):
-    def add(kind, **payload):
+    def add(message_type, **payload):
         with broker_app.app_context(), use_context(RequestContext(request_id="r-1")):
-            enqueue_message(kind, **payload)
+            enqueue_message(message_type, **payload)
             commit()
 
     return add
@@ -125,26 +128,27 @@ def stored_results(server):
 
 
 def lines(celery):
-    found = [json.loads(line) for line in celery.output().splitlines() if line.startswith("{")]
-    return [line for line in found if line["logger"] == "app.outbox.dispatcher"]
+    """Return the log records of the dispatcher."""
+    records = [json.loads(line) for line in celery.output().splitlines() if line.startswith("{")]
+    return [line for line in records if line["logger"] == "app.outbox.dispatcher"]
 
 
 def test_applications_have_their_own_celery_app(app, settings):
     other = create_app(settings | {"CELERY_BROKER_URL": "amqp://u:p@127.0.0.1:1/other"})
-    ours, theirs = app.extensions["celery"], other.extensions["celery"]
-    assert ours is not theirs
-    assert (ours.conf.broker_url, theirs.conf.broker_url) == (
+    first, second = app.extensions["celery"], other.extensions["celery"]
+    assert first is not second
+    assert (first.conf.broker_url, second.conf.broker_url) == (
         "memory://",
         "amqp://u:p@127.0.0.1:1/other",
     )
-    for celery in (ours, theirs):
+    for celery in (first, second):
         celery.finalize()
         assert {name for name in celery.tasks if not name.startswith("celery.")} == {
             "outbox.handle_message",
             "outbox.run_periodic",
         }
-    assert ours.tasks["outbox.handle_message"].run is not theirs.tasks["outbox.handle_message"].run
-    assert current_app._get_current_object() not in (ours, theirs)
+    assert first.tasks["outbox.handle_message"].run is not second.tasks["outbox.handle_message"].run
+    assert current_app._get_current_object() not in (first, second)
     with other.app_context():
         db.engine.dispose()
 
@@ -158,11 +162,13 @@ def test_applications_have_their_own_celery_app(app, settings):
     ],
 )
 def test_certificate_of_broker_is_verified(app, settings, url, options):
-    made = create_app(settings | {"CELERY_BROKER_URL": url, "REDIS_URL": "rediss://results/0"})
-    celery = made.extensions["celery"]
+    broker_app = create_app(
+        settings | {"CELERY_BROKER_URL": url, "REDIS_URL": "rediss://results/0"}
+    )
+    celery = broker_app.extensions["celery"]
     assert celery.conf.broker_use_ssl == options
     assert celery.backend.connparams["ssl_cert_reqs"] == ssl.CERT_REQUIRED
-    with made.app_context():
+    with broker_app.app_context():
         db.engine.dispose()
 
 
@@ -171,12 +177,12 @@ def test_pool_process_drops_inherited_connections(app, settings):
     with broker_app.app_context():
         db.session.execute(select(OutboxMessage.id))
         db.session.rollback()
-        parents = db.engine.pool
-        assert parents.checkedin() == 1
+        inherited = db.engine.pool
+        assert inherited.checkedin() == 1
         broker_app.extensions["celery"].loader.init_worker_process()
-        assert db.engine.pool is not parents
-        assert parents.checkedin() == 1
-        parents.dispose()
+        assert db.engine.pool is not inherited
+        assert inherited.checkedin() == 1
+        inherited.dispose()
         db.engine.dispose()
 
 
@@ -240,12 +246,12 @@ class TestWorker:
             one.kill()
         assert events() == []
 
-        def sent_and_done():
+        def send_and_check_empty():
             send()
             return is_empty()
 
         with probing() as two:
-            wait_for(sent_and_done, 60)
+            wait_for(send_and_check_empty, 60)
             assert two.stop() == 0
         [line] = lines(two)
         assert (line["attempt"], line["outcome"]) == (2, "done")
@@ -259,7 +265,7 @@ class TestWorker:
         enqueue("probe.stall", folder=str(tmp_path))
         send()
 
-        def sent_and_done():
+        def send_and_check_empty():
             send()
             return is_empty()
 
@@ -267,7 +273,7 @@ class TestWorker:
             wait_for((tmp_path / "attempt-0").exists, 60)
             [child] = celery.pool()
             os.kill(child, signal.SIGKILL)
-            wait_for(sent_and_done, 60)
+            wait_for(send_and_check_empty, 60)
         assert events() == [1]
 
     @with_redis
@@ -285,8 +291,8 @@ class TestWorker:
         assert events() == [1]
 
 
-# What Celery says of those that are root, and when it is told to stop.
-ASIDE = ("absolutely", "Please", "User info", "  _warn", "worker: Warm shutdown")
+# Lines of Celery that are not JSON: its warning about the root user, and its shutdown message.
+PLAIN_LINES = ("absolutely", "Please", "User info", "  _warn", "worker: Warm shutdown")
 
 
 @with_redis
@@ -298,7 +304,7 @@ def test_beat_runs_periodic_tasks_and_writes_no_file(probing, tmp_path, environ,
     assert state_of_workers() == "failing"
     before = sorted(path.name for path in ROOT.iterdir())
     with probing() as celery, beat(tmp_path, environ, "tests.outbox.probe_worker:celery") as timer:
-        # It is run when beat starts, and again after a second.
+        # The task runs when beat starts, and again after a second.
         wait_for(lambda: celery.output().count("probe_worker.tick: done") > 1, 60)
         assert state_of_workers() == "ok"
         assert timer.stop() == 0
@@ -307,18 +313,18 @@ def test_beat_runs_periodic_tasks_and_writes_no_file(probing, tmp_path, environ,
     for line in timer.output().splitlines() + celery.output().splitlines():
         if "celery/platforms.py" in line or line.startswith("{"):
             continue
-        assert not line or line.startswith(ASIDE)
+        assert not line or line.startswith(PLAIN_LINES)
 
 
 @needs_redis
 def test_readiness_includes_broker(app, settings):
     with redis() as server:
-        made = create_app(settings | {"CELERY_BROKER_URL": server.url})
-        client = made.test_client()
+        broker_app = create_app(settings | {"CELERY_BROKER_URL": server.url})
+        client = broker_app.test_client()
         parts = {"database": "ok", "migrations": "ok", "outbox": "ok", "broker": "ok"}
         assert client.get("/health/ready").json["parts"] == parts
         with server.frozen():
-            answer = client.get("/health/ready")
-        assert_problem(answer, 503, "unavailable", parts=parts | {"broker": "failing"})
-    with made.app_context():
+            response = client.get("/health/ready")
+        assert_problem(response, 503, "unavailable", parts=parts | {"broker": "failing"})
+    with broker_app.app_context():
         db.engine.dispose()

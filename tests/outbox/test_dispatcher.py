@@ -42,15 +42,15 @@ class Probe:
 
 @pytest.fixture
 def probe(monkeypatch):
-    made = Probe()
-    monkeypatch.setitem(queue.handlers, "probe", queue.Handler(made))
-    return made
+    probe = Probe()
+    monkeypatch.setitem(queue.handlers, "probe", queue.Handler(probe))
+    return probe
 
 
 @pytest.fixture
 def clock():
-    with time_machine.travel(START, tick=False) as travelled:
-        yield travelled
+    with time_machine.travel(START, tick=False) as frozen:
+        yield frozen
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def fail():
 
 
 class Killed(BaseException):
-    """Stands for the end of a process."""
+    """Simulates the end of a process."""
 
 
 def die():
@@ -93,17 +93,17 @@ def test_rolled_back_message_is_not_handled(app, probe, drain):
 
 
 def test_commit_of_message_wakes_thread(app, probe, enqueue):
-    wanted = queue.new_messages
-    wanted.clear()
+    wake_up = queue.new_messages
+    wake_up.clear()
     with app.app_context():
         queue.enqueue("probe")
-        assert not wanted.is_set()
+        assert not wake_up.is_set()
         db.session.rollback()
     with app.app_context():
         commit()
-    assert not wanted.is_set()
+    assert not wake_up.is_set()
     enqueue()
-    assert wanted.is_set()
+    assert wake_up.is_set()
 
 
 def test_message_without_handler_is_not_enqueued(app):
@@ -114,14 +114,14 @@ def test_message_without_handler_is_not_enqueued(app):
 def test_failed_message_is_retried_with_backoff(probe, enqueue, drain, stored, clock, caplog):
     probe.act = fail
     enqueue(number=1)
-    for attempt, longest in enumerate([10, 20, 40, 80], start=1):
+    for attempt, max_delay in enumerate([10, 20, 40, 80], start=1):
         assert drain() == 1
         assert f"attempt {attempt}: postponed" in caplog.text
         [(due_at, attempts)] = stored(select(OutboxMessage.due_at, OutboxMessage.attempts))
-        wait = due_at - datetime.now(UTC)
+        delay = due_at - datetime.now(UTC)
         assert attempts == attempt
-        assert timedelta(seconds=longest / 2) <= wait <= timedelta(seconds=longest)
-        clock.shift(wait - timedelta(seconds=1))
+        assert timedelta(seconds=max_delay / 2) <= delay <= timedelta(seconds=max_delay)
+        clock.shift(delay - timedelta(seconds=1))
         assert drain() == 0
         clock.shift(1)
     probe.act = lambda: None
@@ -145,20 +145,21 @@ def test_failing_message_does_not_delay_others(probe, enqueue, drain):
     assert [payload["number"] for payload in probe.seen] == [0, 1, 2]
 
 
-def dead(stored):
-    asked = stored(select(OutboxMessage.attempts, OutboxMessage.error, OutboxMessage.failed_at))
-    return [(attempts, error) for attempts, error, failed_at in asked if failed_at]
+def dead_messages(stored):
+    """Return the attempts and errors of dead messages."""
+    rows = stored(select(OutboxMessage.attempts, OutboxMessage.error, OutboxMessage.failed_at))
+    return [(attempts, error) for attempts, error, failed_at in rows if failed_at]
 
 
 def test_message_is_dead_after_many_failures(probe, enqueue, drain, stored, clock, caplog):
     probe.act = fail
     enqueue(secret="hush")
     for _ in range(dispatcher.MAX_ATTEMPTS):
-        assert dead(stored) == []
+        assert dead_messages(stored) == []
         assert drain() == 1
         clock.shift(timedelta(hours=1))
     assert drain() == 0
-    assert dead(stored) == [(dispatcher.MAX_ATTEMPTS, "RuntimeError")]
+    assert dead_messages(stored) == [(dispatcher.MAX_ATTEMPTS, "RuntimeError")]
     assert len(probe.seen) == dispatcher.MAX_ATTEMPTS
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
@@ -188,7 +189,7 @@ def test_message_that_kills_every_process_is_dead(probe, enqueue, drain, stored,
         clock.shift(leases.LEASE)
     assert drain() == 1
     assert len(probe.seen) == dispatcher.MAX_ATTEMPTS
-    assert dead(stored) == [(dispatcher.MAX_ATTEMPTS + 1, "WorkerCrashed")]
+    assert dead_messages(stored) == [(dispatcher.MAX_ATTEMPTS + 1, "WorkerCrashed")]
     assert drain() == 0
 
 
@@ -210,22 +211,22 @@ def test_writes_of_failed_attempts_are_rolled_back(probe, enqueue, drain, stored
     assert stored(select(AuditEvent.user_id)) == [(7,)]
 
 
-def overtake():
+def lose_lease():
     """Simulate that another process leased the message after the lease expired."""
     db.session.execute(update(OutboxMessage).values(attempts=OutboxMessage.attempts + 1))
     db.session.commit()
 
 
 @pytest.mark.parametrize(
-    "end", [lambda: None, fail, leases.renew_lease], ids=["done", "failed", "long"]
+    "end", [lambda: None, fail, leases.renew_lease], ids=["done", "failed", "renewed"]
 )
 def test_writes_after_a_lost_lease_are_rolled_back(probe, enqueue, drain, stored, end, caplog):
-    def outlive():
-        overtake()
+    def write_after_losing_lease():
+        lose_lease()
         audit.record(Event.data_exported, user_id=7, actor_id=7)
         end()
 
-    probe.act = outlive
+    probe.act = write_after_losing_lease
     enqueue()
     caplog.set_level(logging.INFO)
     assert drain() == 1
@@ -235,17 +236,17 @@ def test_writes_after_a_lost_lease_are_rolled_back(probe, enqueue, drain, stored
 
 
 def test_commits_before_a_lost_lease_are_kept(probe, enqueue, drain, stored, clock):
-    def two_chunks():
+    def write_two_chunks():
         for number in (1, 2):
             clock.shift(leases.LEASE * 0.9)
             leases.renew_lease()
             audit.record(Event.data_exported, user_id=number, actor_id=7)
             commit()
             assert leases.lease_due() is None
-        overtake()
+        lose_lease()
         leases.renew_lease()
 
-    probe.act = two_chunks
+    probe.act = write_two_chunks
     enqueue()
     assert drain() == 1
     assert stored(select(AuditEvent.user_id).order_by(AuditEvent.id)) == [(1,), (2,)]
@@ -263,11 +264,11 @@ class TestOnFailure:
     def calls(self, probe, monkeypatch):
         seen = []
 
-        def note(*, final, **payload):
+        def on_failure(*, final, **payload):
             seen.append((final, payload))
             audit.record(Event.data_exported, user_id=len(seen), actor_id=None)
 
-        monkeypatch.setitem(queue.handlers, "probe", queue.Handler(probe, note))
+        monkeypatch.setitem(queue.handlers, "probe", queue.Handler(probe, on_failure))
         probe.act = fail
         return seen
 
@@ -293,11 +294,11 @@ class TestOnFailure:
         assert calls == [(True, {})]
 
     def test_it_is_not_called_after_a_lost_lease(self, calls, probe, enqueue, drain, stored):
-        def outlive():
-            overtake()
+        def fail_after_losing_lease():
+            lose_lease()
             fail()
 
-        probe.act = outlive
+        probe.act = fail_after_losing_lease
         enqueue()
         drain()
         assert calls == []
@@ -333,10 +334,10 @@ def test_handler_runs_in_the_context_of_its_request(app, probe, drain, stored, c
         queue.enqueue("probe")
         commit()
     drain()
-    [(found, line)] = seen
-    assert (found.request_id, found.user_id, found.ip_address) == ("r-1", 7, "192.0.2.7")
-    assert found.user_agent == context.user_agent
-    assert found.queries < 5
+    [(restored, line)] = seen
+    assert (restored.request_id, restored.user_id, restored.ip_address) == ("r-1", 7, "192.0.2.7")
+    assert restored.user_agent == context.user_agent
+    assert restored.queries < 5
     assert '"request_id":"r-1"' in line
     assert request_context() is EMPTY
 
@@ -344,8 +345,8 @@ def test_handler_runs_in_the_context_of_its_request(app, probe, drain, stored, c
 def test_unknown_fields_of_origin_are_ignored(app, probe, drain, enqueue):
     enqueue()
     with app.app_context():
-        told = {"request_id": "r-1", "raw_user_agent": "", "planet": "Mars"}
-        db.session.execute(update(OutboxMessage).values(origin=told))
+        origin = {"request_id": "r-1", "raw_user_agent": "", "planet": "Mars"}
+        db.session.execute(update(OutboxMessage).values(origin=origin))
         db.session.commit()
     seen = []
     probe.act = lambda: seen.append(request_context().request_id)

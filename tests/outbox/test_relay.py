@@ -39,25 +39,25 @@ def own_redis():
 
 
 @contextmanager
-def application(settings, **more):
-    made = create_app(settings | more)
-    yield made
-    with made.app_context():
+def application(settings, **extra):
+    app = create_app(settings | extra)
+    yield app
+    with app.app_context():
         db.engine.dispose()
 
 
 @pytest.fixture
 def broker_app(app, settings, own_redis):
     """The application, on the same database, with a broker."""
-    with application(settings, REDIS_URL=own_redis.url) as made:
-        yield made
+    with application(settings, REDIS_URL=own_redis.url) as broker_app:
+        yield broker_app
 
 
 @pytest.fixture
 def broker(broker_app):
-    made = Broker(broker_app.extensions["celery"])
-    yield made
-    made.close()
+    broker = Broker(broker_app.extensions["celery"])
+    yield broker
+    broker.close()
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def sender(broker):
 
 @pytest.fixture
 def send(broker_app, sender):
-    def run(by=sender):
+    def run(relay=sender):
         with broker_app.app_context():
-            return by.send_due()
+            return relay.send_due()
 
     return run
 
@@ -95,8 +95,8 @@ def due(stored):
 
 @pytest.fixture
 def clock():
-    with time_machine.travel(START, tick=False) as travelled:
-        yield travelled
+    with time_machine.travel(START, tick=False) as frozen:
+        yield frozen
 
 
 def test_due_message_is_sent_once(send, broker, enqueue, due, clock):
@@ -200,10 +200,10 @@ class TestBrokerUnavailable:
     def test_unsent_messages_are_due_again(
         self, send, sender, broker, enqueue, due, own_redis, monkeypatch
     ):
-        sent = broker.send
+        original_send = broker.send
 
         def send_one(*item):
-            sent(*item)
+            original_send(*item)
             own_redis.stop()
 
         enqueue(3)

@@ -1,4 +1,4 @@
-"""The outbox's background thread: starts with the first request, in each process."""
+"""The background thread of the outbox, which starts with the first request of each process."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ def outbox_threads():
 
 @pytest.fixture
 def serving(app, settings):
-    """An application that is configured as outside of tests."""
+    """An application without TESTING, so that requests start the thread."""
     created = create_app(settings | {"TESTING": False})
     yield created
     created.extensions["outbox"].stop()
@@ -52,10 +52,10 @@ def test_concurrent_first_requests_start_one_thread(app):
         thread.ensure_started()
 
     requests = [threading.Thread(target=request) for _ in range(8)]
-    for each in requests:
-        each.start()
-    for each in requests:
-        each.join()
+    for request_thread in requests:
+        request_thread.start()
+    for request_thread in requests:
+        request_thread.join()
     assert len(outbox_threads()) == 1
     thread.stop()
     assert outbox_threads() == []

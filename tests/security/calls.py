@@ -76,7 +76,7 @@ class Route:
 
     @property
     def has_owner(self) -> bool:
-        """Whether the path has the id of a resource that belongs to a user."""
+        """True if the path has the id of a resource that belongs to a user."""
         return any(name.endswith("_id") for name in self.ids)
 
     @property

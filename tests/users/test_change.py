@@ -1,4 +1,4 @@
-"""Changes of users by administrators, of whom one must always remain."""
+"""Changes of users by administrators; one administrator must always remain."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
