@@ -5,10 +5,10 @@ from flask import Flask
 from app import cli, config, observability, retention
 from app.account_recovery import routes as recovery_routes
 from app.api import api, converters, cors, headers, middleware, proxies, rate_limits
-from app.api.json import ORJSONProvider
+from app.api.responses import ORJSONProvider
 from app.auth import jwt as auth_jwt
 from app.auth import routes as auth_routes
-from app.auth.decorators import authenticate_for_rate_limits
+from app.auth.decorators import current_user_id
 from app.config import ConfigSource
 from app.data_export import routes as data_export_routes
 from app.db.engine import configure_engines
@@ -76,8 +76,7 @@ def create_app(source: ConfigSource = None) -> Flask:
     middleware.init_app(app)
     proxies.init_app(app)
     headers.init_app(app)
-    app.before_request(authenticate_for_rate_limits)
-    rate_limits.init_app(app)
+    rate_limits.init_app(app, current_user_id)
     cors.init_app(app)
     converters.init_app(app)
     handlers.init_app(app)

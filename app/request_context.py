@@ -6,13 +6,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from flask import request
+
 
 @dataclass(slots=True)
 class RequestContext:
     """The origin of a request, and data that is collected while it is handled.
 
-    ``queries`` counts database statements, ``route`` is the URL rule, ``traceparent`` identifies
-    the span (W3C Trace Context) if the request is traced.
+    ``queries`` counts database statements, ``traceparent`` identifies the span (W3C Trace Context)
+    if the request is traced.
     """
 
     ip_address: str | None = None
@@ -20,7 +22,6 @@ class RequestContext:
     request_id: str | None = None
     user_id: int | None = None
     queries: int = 0
-    route: str | None = None
     traceparent: str | None = None
 
     @property
@@ -35,9 +36,13 @@ class RequestContext:
 
 
 class ResponseEvent(NamedTuple):
-    """A response that is about to be sent; ``environ`` is the WSGI environment."""
+    """A response that is about to be sent.
+
+    ``environ`` is the WSGI environment; ``route`` is the URL rule, None if no rule matches.
+    """
 
     environ: Mapping[str, Any]
+    route: str | None
     status: int
     seconds: float
     context: RequestContext
@@ -61,14 +66,14 @@ def request_context() -> RequestContext:
     return _current.get()
 
 
-def set_request_context(context: RequestContext) -> None:
-    """Set the context of the current thread."""
-    _current.set(context)
+def matched_route() -> str | None:
+    """Return the URL rule of the current Flask request, or None if no rule matches."""
+    return request.url_rule.rule if request.url_rule else None
 
 
 @contextmanager
 def use_context(context: RequestContext) -> Iterator[None]:
-    """Run a block as part of an earlier request, such as a background task that it caused."""
+    """Run a block as part of a request: its handling, or a background task that it caused."""
     token = _current.set(context)
     try:
         yield

@@ -3,12 +3,12 @@
 import io
 import json
 import logging
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from app.observability.logs import JsonFormatter, TextFormatter
-from app.request_context import EMPTY, RequestContext, set_request_context
+from app.request_context import RequestContext, use_context
 
 
 @contextmanager
@@ -35,8 +35,10 @@ def lines(app):
 @pytest.fixture
 def set_request_id():
     """Set the id of the current request."""
-    yield lambda request_id: set_request_context(RequestContext(request_id=request_id))
-    set_request_context(EMPTY)
+    with ExitStack() as stack:
+        yield lambda request_id: stack.enter_context(
+            use_context(RequestContext(request_id=request_id))
+        )
 
 
 def test_each_request_is_logged_with_duration_and_queries(alice, lines):

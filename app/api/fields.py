@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
-import marshmallow as ma
 from marshmallow import fields
 
 from app.clock import time_zones
@@ -73,19 +72,6 @@ class String(fields.String):
         self.pattern_name = pattern_name
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        text = self._storable(value)
-        if self.strip:
-            text = text.strip()
-        if len(text) < self.min_length:
-            key = "short" if self.min_length > 1 else "empty"
-            raise self.make_error(key, min_length=self.min_length)
-        if len(text) > self.max_length:
-            raise self.make_error("long", max_length=self.max_length)
-        if self.pattern and not self.pattern.fullmatch(text):
-            raise self.make_error("pattern", pattern_name=self.pattern_name)
-        return text
-
-    def _storable(self, value: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("type")
         if "\0" in value:
@@ -94,7 +80,15 @@ class String(fields.String):
             value.encode()
         except UnicodeEncodeError:
             raise self.make_error("surrogate") from None
-        return value
+        text = value.strip() if self.strip else value
+        if len(text) < self.min_length:
+            key = "short" if self.min_length > 1 else "empty"
+            raise self.make_error(key, min_length=self.min_length)
+        if len(text) > self.max_length:
+            raise self.make_error("long", max_length=self.max_length)
+        if self.pattern and not self.pattern.fullmatch(text):
+            raise self.make_error("pattern", pattern_name=self.pattern_name)
+        return text
 
 
 class Enum(fields.String):
@@ -220,12 +214,3 @@ class Sort(fields.String):
         if value.removeprefix("-") not in self.keys:
             raise self.make_error("choice", keys=", ".join(self.keys))
         return str(value)
-
-
-def at_most_one(data: Any, *names: str) -> None:
-    """Raise ma.ValidationError if more than one of the fields has a value."""
-    present = [name for name in names if data.get(name) is not None]
-    if len(present) > 1:
-        raise ma.ValidationError(
-            {name: [f"Not together with {' and '.join({*present} - {name})}."] for name in present}
-        )

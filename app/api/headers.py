@@ -7,7 +7,6 @@ from flask import Flask, request
 from flask.sessions import NullSession, SessionInterface
 
 from app.errors import BadRequest, NotFound
-from app.request_context import request_context
 
 HOST_RE = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
 
@@ -54,12 +53,6 @@ def validate_request() -> None:
         raise NotFound
 
 
-def set_route() -> None:
-    """Store the URL rule in the request context, for logs, metrics and traces."""
-    if request.url_rule is not None:
-        request_context().route = request.url_rule.rule
-
-
 class NoSessions(SessionInterface):
     """Disable Flask's session cookies."""
 
@@ -72,5 +65,4 @@ class NoSessions(SessionInterface):
 
 def init_app(app: Flask) -> None:
     app.session_interface = NoSessions()
-    app.before_request(set_route)
     app.before_request(validate_request)

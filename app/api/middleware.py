@@ -15,12 +15,12 @@ from app.api.headers import add_default_headers
 from app.api.parsing import drain_body
 from app.db import connections
 from app.request_context import (
-    EMPTY,
     RequestContext,
     ResponseEvent,
     ResponseHook,
+    matched_route,
     response_hooks,
-    set_request_context,
+    use_context,
 )
 
 REQUEST_ID_RE = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -38,32 +38,25 @@ class RequestContextMiddleware:
         started = perf_counter()
         request_id = environ.get("HTTP_X_REQUEST_ID", "")
         if not REQUEST_ID_RE.fullmatch(request_id):
-            request_id = new_request_id()
+            # It is no secret, so it needs no randomness from the system.
+            request_id = f"{getrandbits(128):032x}"
         context = RequestContext(
             environ.get("REMOTE_ADDR"), environ.get("HTTP_USER_AGENT", ""), request_id
         )
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             add_default_headers(headers, environ, request_id)
-            drain_body(environ)
-            event = ResponseEvent(environ, int(status[:3]), perf_counter() - started, context)
+            if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+                drain_body(environ)
+            seconds = perf_counter() - started
+            event = ResponseEvent(environ, matched_route(), int(status[:3]), seconds, context)
             for hook in self._hooks:
                 hook(event)
             return start_response(status, headers, *exc_info)
 
-        set_request_context(context)
-        try:
-            with connections.scope():
-                body: Iterable[bytes] = self._wsgi_app(environ, start)
-        finally:
-            # The thread must not keep anything of this request.
-            set_request_context(EMPTY)
+        with use_context(context), connections.scope():
+            body: Iterable[bytes] = self._wsgi_app(environ, start)
         return body
-
-
-def new_request_id() -> str:
-    """Return a request id. It is no secret, so it needs no randomness from the system."""
-    return f"{getrandbits(128):032x}"
 
 
 def init_app(app: Flask) -> None:

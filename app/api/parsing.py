@@ -188,9 +188,8 @@ def _require_complete(req: Request, length: int) -> None:
 
 def drain_body(environ: Mapping[str, Any]) -> None:
     """Read the rest of a body: a client cut off while sending may never see the response."""
-    has_body = environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ
     # Only servers that end the input with the body set this; others would wait for more.
-    if not (has_body and environ.get("wsgi.input_terminated")):
+    if not environ.get("wsgi.input_terminated"):
         return
     remaining = MAX_DRAINED_BYTES
     with suppress(Exception):  # malformed chunks

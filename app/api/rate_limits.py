@@ -5,7 +5,7 @@ Sensitive routes have a limit per address of their own.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -14,7 +14,6 @@ from flask import Flask, Response, current_app, g, request
 from app.api.operation_meta import View, annotate
 from app.extensions import limiter
 from app.rate_limiter import RateLimit
-from app.request_context import request_context
 
 READ_METHODS = {"GET", "HEAD"}
 
@@ -52,13 +51,13 @@ def _network(address: str) -> str:
     return str(parsed)
 
 
-def limit_request() -> None:
+def limit_request(current_user_id: Callable[[], int | None]) -> None:
     """Count a read or a write, but not a CORS preflight request."""
     view = current_app.view_functions.get(request.endpoint or "")
     if request.method == "OPTIONS" or limiter.is_exempt(view):
         return
     limit = RateLimit.reads if request.method in READ_METHODS else RateLimit.writes
-    user_id = request_context().user_id
+    user_id = current_user_id()
     key = client_address() if user_id is None else f"user {user_id}"
     g.rate_limit_window = limiter.hit(limit, key)
 
@@ -71,9 +70,12 @@ def add_headers(response: Response) -> Response:
     return response
 
 
-def init_app(app: Flask) -> None:
-    """Limit the requests to an application, unless RATELIMIT_ENABLED is off."""
+def init_app(app: Flask, current_user_id: Callable[[], int | None]) -> None:
+    """Limit the requests to an application, unless RATELIMIT_ENABLED is off.
+
+    ``current_user_id`` returns the user that the current request counts for, if there is one.
+    """
     limiter.init_app(app)
     if app.config["RATELIMIT_ENABLED"]:
-        app.before_request(limit_request)
+        app.before_request(partial(limit_request, current_user_id))
         app.after_request(add_headers)

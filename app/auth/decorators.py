@@ -1,4 +1,4 @@
-"""View decorators that require a bearer token (RFC 6750)."""
+"""Authentication by bearer tokens (RFC 6750), and the view decorators that require one."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,9 +10,8 @@ from flask import current_app, request
 
 from app.api.operation_meta import SecurityScheme, View, annotate, get_meta
 from app.auth import jwt
-from app.auth.authentication import authenticate_request, bearer_token
 from app.auth.models import Actor, Scope, TokenType
-from app.auth.services import personal_tokens
+from app.auth.services import personal_tokens, sessions
 from app.errors import (
     AccountDisabled,
     AuthenticationRequired,
@@ -24,6 +23,9 @@ from app.errors import (
     TokenRevoked,
     WrongTokenType,
 )
+from app.request_context import request_context
+
+RESULT = "task_api.authentication"
 
 SCHEMES: Mapping[TokenType, SecurityScheme] = {
     "access": SecurityScheme("accessToken", "The access token from login or refresh."),
@@ -53,7 +55,7 @@ def token_required(scope: Scope) -> Callable[[View], View]:
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            actor = _authenticate("access", "personal")
+            actor = authenticate_request("access", "personal")
             if scope not in actor.scopes:
                 raise InsufficientScope(scope)
             return view(actor, *args, **kwargs)
@@ -75,7 +77,7 @@ def session_required(
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            actor = _authenticate(*types)
+            actor = authenticate_request(*types)
             if fresh and not actor.fresh:
                 raise FreshTokenRequired
             return view(actor, *args, **kwargs)
@@ -105,19 +107,57 @@ def refresh_token_required(view: View) -> View:
     return annotate(wrapper, *PROBLEMS, tokens=(SCHEMES["refresh"],))
 
 
-def _authenticate(*types: TokenType) -> Actor:
-    actor = authenticate_request()
+def authenticate_request(*types: TokenType) -> Actor:
+    """Return the actor of the current request, which needs a token of one of ``types``.
+
+    Raises AuthenticationRequired, InvalidToken, TokenExpired, TokenRevoked, AccountDisabled or
+    WrongTokenType. The result, an actor or a problem, is computed once per request.
+    """
+    # Not in ``g``: several requests may share one application context.
+    environ = request.environ
+    if RESULT not in environ:
+        try:
+            environ[RESULT] = _find_actor(bearer_token())
+            request_context().user_id = environ[RESULT].id
+        except Problem as problem:
+            environ[RESULT] = problem
+    if isinstance(environ[RESULT], Problem):
+        raise environ[RESULT]
+    actor: Actor = environ[RESULT]
     if actor.token_type not in types:
         raise WrongTokenType
     return actor
 
 
-def authenticate_for_rate_limits() -> None:
-    """Authenticate the request early, so that rate limits count it for its user.
+def bearer_token() -> str:
+    """Return the bearer token of the current request.
 
-    If that fails, the decorator of the view raises the error.
+    Raises AuthenticationRequired if there is none, InvalidToken if it is malformed.
+    """
+    header = request.environ.get("HTTP_AUTHORIZATION", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise AuthenticationRequired
+    # A server joins two Authorization headers with a comma.
+    if not token or " " in token or "," in token or not token.isascii():
+        raise InvalidToken
+    return str(token)
+
+
+def _find_actor(token: str) -> Actor:
+    if token.startswith(personal_tokens.PREFIX):
+        return personal_tokens.authenticate(token)
+    return sessions.authenticate(jwt.decode(token))
+
+
+def current_user_id() -> int | None:
+    """Return the id of the user that rate limits count the request for.
+
+    Return None if the operation takes no access token, or authentication fails: the decorator of
+    the view raises that error.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if view is not None and SCHEMES["access"] in get_meta(view).tokens:
         with suppress(Problem):
-            authenticate_request()
+            return authenticate_request(*SCHEMES).id
+    return None

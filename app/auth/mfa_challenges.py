@@ -39,11 +39,6 @@ def read_challenge(text: str) -> Challenge:
     return Challenge(*payload)
 
 
-def required_for_admins() -> bool:
-    """Return whether administrators need a second factor to have their rights."""
-    return bool(current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"])
-
-
 def _challenge(user: User) -> Challenge:
     # The hash is salted, so its digest reveals nothing about the password.
     digest = hashlib.sha256(user.password_hash.encode()).hexdigest()[:32]

@@ -17,7 +17,8 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from app.db import connections
 from app.db.base import Model
-from app.db.engine import begin_write, sqlite_write_lock
+from app.db.engine import begin_write
+from app.db.sqlite import sqlite_write_lock
 from app.db.types import ColumnProcessor, json_result_processor, python_result_processor
 from app.extensions import db
 from app.request_context import request_context
@@ -115,7 +116,8 @@ class _CompiledStatement:
         self._names = tuple(statement.exported_columns.keys())
         self._by_dialect: dict[str, Compiled] = {}
 
-    def _run(self, params: Params, *, writes: bool) -> Rows:
+    def run(self, params: Params, *, writes: bool) -> Rows:
+        """Execute, in the current transaction or as a transaction of its own."""
         engine = db.engine
         compiled = self._by_dialect.get(engine.dialect.name)
         if compiled is None:
@@ -133,12 +135,12 @@ class CompiledSelect(_CompiledStatement):
 
     def first(self, params: Params) -> Any:
         """Return the first row, or None."""
-        rows = self._run(params, writes=False)
+        rows = self.run(params, writes=False)
         return rows[0] if rows else None
 
     def all(self, params: Params) -> Rows:
         """Return all rows."""
-        return self._run(params, writes=False)
+        return self.run(params, writes=False)
 
 
 class CompiledInsert(_CompiledStatement):
@@ -155,7 +157,7 @@ class CompiledInsert(_CompiledStatement):
 
     def execute(self, params: Params) -> Any:
         """Insert the row, in the current transaction or its own, and return its id."""
-        [[row_id]] = self._run(params, writes=True)
+        [[row_id]] = self.run(params, writes=True)
         return row_id
 
 
@@ -168,7 +170,7 @@ class CompiledUpdate:
     def __init__(self, model: type[Model], returning: Sequence[Any]) -> None:
         self._table = model.metadata.tables[model.__tablename__]
         self._returning = returning
-        self._by_columns: dict[frozenset[str], _CompiledUpdateOf] = {}
+        self._by_columns: dict[frozenset[str], _CompiledStatement] = {}
 
     def execute(self, row_id: int, expected_version: int, params: Params) -> Any:
         """Update the row, in the current transaction or its own, and return it JSON-ready.
@@ -176,33 +178,26 @@ class CompiledUpdate:
         Return None if there is no such row at that version.
         """
         names = frozenset(params)
-        statement = self._by_columns.get(names)
-        if statement is None:
-            statement = self._by_columns[names] = _CompiledUpdateOf(
-                self._table, sorted(names), self._returning
-            )
-        return statement.first({**params, "row_id": row_id, "expected_version": expected_version})
-
-
-class _CompiledUpdateOf(_CompiledStatement):
-    """The UPDATE of one set of columns."""
-
-    def __init__(self, table: Any, names: Sequence[str], returning: Sequence[Any]) -> None:
-        values = {name: bindparam(name, type_=table.c[name].type) for name in names}
-        statement = (
-            update(table)
-            .values({**values, "version": table.c.version + 1})
-            .where(
-                table.c.id == bindparam("row_id"),
-                table.c.version == bindparam("expected_version"),
-            )
-            .returning(*returning)
+        if names not in self._by_columns:
+            self._by_columns[names] = self._update_of(sorted(names))
+        rows = self._by_columns[names].run(
+            {**params, "row_id": row_id, "expected_version": expected_version}, writes=True
         )
-        super().__init__(statement, json_ready=True)
-
-    def first(self, params: Params) -> Any:
-        rows = self._run(params, writes=True)
         return rows[0] if rows else None
+
+    def _update_of(self, names: Sequence[str]) -> _CompiledStatement:
+        columns = self._table.c
+        values = {name: bindparam(name, type_=columns[name].type) for name in names}
+        statement = (
+            update(self._table)
+            .values({**values, "version": columns.version + 1})
+            .where(
+                columns.id == bindparam("row_id"),
+                columns.version == bindparam("expected_version"),
+            )
+            .returning(*self._returning)
+        )
+        return _CompiledStatement(statement, json_ready=True)
 
 
 def execute(engine: Engine, text: str, values: Any, *, writes: bool) -> Rows:
@@ -223,18 +218,16 @@ def execute(engine: Engine, text: str, values: Any, *, writes: bool) -> Rows:
 
 def _execute_autocommit(engine: Engine, text: str, values: Any) -> Rows:
     try:
-        connection = connections.acquire(engine)
+        with connections.checkout(engine) as connection:
+            try:
+                return _execute(connection, engine, text, values)
+            except DBAPIError:
+                # After a failed foreign key check, SQLite keeps the connection at an old snapshot.
+                if engine.dialect.name == "sqlite":
+                    connection.invalidate()
+                raise
     except engine.dialect.loaded_dbapi.Error as error:
         raise _wrap_error(error, engine, text, lost=False) from error
-    try:
-        return _execute(connection, engine, text, values)
-    except DBAPIError:
-        # After a failed foreign key check, SQLite keeps the connection at an old snapshot.
-        if engine.dialect.name == "sqlite":
-            connection.invalidate()
-        raise
-    finally:
-        connections.release(connection)
 
 
 def _execute(

@@ -5,7 +5,7 @@ nothing is shared.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -58,21 +58,17 @@ def scope() -> Iterator[RequestConnection]:
         connection.close()
 
 
-def acquire(engine: Engine) -> PoolProxiedConnection:
-    """Return the shared connection, or one from the pool. Raises the driver's errors."""
+@contextmanager
+def checkout(engine: Engine) -> Iterator[PoolProxiedConnection]:
+    """Use the shared connection, or one from the pool. Raises the driver's errors."""
     shared = _current.get()
     if shared is None:
-        return engine.raw_connection()
+        with closing(engine.raw_connection()) as connection:
+            yield connection
+        return
     if shared.pooled is None or not shared.pooled.is_valid:
         shared.pooled = engine.raw_connection()
-    return shared.pooled
-
-
-def release(connection: PoolProxiedConnection) -> None:
-    """Return a connection to the pool unless it is shared."""
-    shared = _current.get()
-    if shared is None or shared.pooled is not connection:
-        connection.close()
+    yield shared.pooled
 
 
 class Session(FlaskSession):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVarTuple
 
 from psycopg.pq import TransactionStatus
@@ -11,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db import postgresql, sqlite
 from app.db.postgresql import TimeoutConnection
-from app.db.write_lock import SqliteWriteLock
 from app.request_context import request_context
 
 Columns = TypeVarTuple("Columns")
@@ -62,12 +60,6 @@ def begin_snapshot(conn: Connection) -> None:
     raw: Any = conn.connection.dbapi_connection
     is_sqlite = conn.dialect.name == "sqlite"
     raw.execute("BEGIN" if is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-
-
-def sqlite_write_lock(engine: Engine) -> AbstractContextManager[None]:
-    """Wait for the write lock of an SQLite file; on other databases do nothing."""
-    lock: SqliteWriteLock | None = engine.get_execution_options().get(sqlite.WRITE_LOCK)
-    return nullcontext() if lock is None else lock.acquire()
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

@@ -84,7 +84,7 @@ def log_request(event: ResponseEvent) -> None:
     path = quote(environ["PATH_INFO"].encode("latin-1"))
     fields = {
         "method": environ["REQUEST_METHOD"],
-        "route": context.route,
+        "route": event.route,
         "path": path,
         "status": event.status,
         "duration_ms": round(event.seconds * 1000, 2),

@@ -42,7 +42,7 @@ def record_request(response: ResponseEvent) -> None:
     method = response.environ["REQUEST_METHOD"]
     requests, duration = _labels(
         method if method in HTTP_METHODS else "other",
-        response.context.route or "none",
+        response.route or "none",
         response.status,
     )
     requests.inc()

@@ -17,7 +17,7 @@ from app.config import ConfigurationError
 from app.observability.metrics import HTTP_METHODS
 from app.outbox.dispatcher import Attempt, Outcome, Result
 from app.outbox.leases import LeasedMessage
-from app.request_context import request_context
+from app.request_context import matched_route, request_context
 
 SHUTDOWN_TIMEOUT_SECONDS = 2
 NO_DATA_COLLECTION: DataCollectionUserOptions = {
@@ -40,7 +40,7 @@ def _remove_messages(event: Event, _hint: Hint) -> Event:
 
 def _report_exception(_app: Flask, exception: Exception, **_: Any) -> None:
     method = request.method if request.method in HTTP_METHODS else "_OTHER"
-    _report(exception, f"{method} {request_context().route or 'no route'}")
+    _report(exception, f"{method} {matched_route() or 'no route'}")
 
 
 def _report_message(attempt: Attempt, message: LeasedMessage) -> Result:

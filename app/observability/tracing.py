@@ -24,7 +24,7 @@ from app.extensions import db
 from app.observability.metrics import HTTP_METHODS
 from app.outbox.dispatcher import Attempt, Result
 from app.outbox.leases import LeasedMessage
-from app.request_context import request_context
+from app.request_context import matched_route, request_context
 
 SHUTDOWN_TIMEOUT_SECONDS = 3
 
@@ -63,10 +63,11 @@ class TracingMiddleware:
         method = environ["REQUEST_METHOD"]
         if method not in HTTP_METHODS:
             method = "_OTHER"
-        statuses = []
+        status_code, route = 500, None
 
         def record_status(status: str, *args: Any) -> Any:
-            statuses.append(int(status[:3]))
+            nonlocal status_code, route
+            status_code, route = int(status[:3]), matched_route()
             return start_response(status, *args)
 
         with _tracer().start_as_current_span(
@@ -80,18 +81,17 @@ class TracingMiddleware:
             try:
                 body: Iterable[bytes] = self._wsgi_app(environ, record_status)
             finally:
-                _describe_request(span, method, statuses[-1] if statuses else 500)
+                _describe_request(span, method, route, status_code)
         return body
 
 
-def _describe_request(span: Span, method: str, status: int) -> None:
-    context = request_context()
-    span.update_name(f"{method} {context.route}" if context.route else method)
+def _describe_request(span: Span, method: str, route: str | None, status: int) -> None:
+    span.update_name(f"{method} {route}" if route else method)
     span.set_attribute("http.request.method", method)
     span.set_attribute("http.response.status_code", status)
-    span.set_attribute("request_id", context.request_id or "")
-    if context.route:
-        span.set_attribute("http.route", context.route)
+    span.set_attribute("request_id", request_context().request_id or "")
+    if route:
+        span.set_attribute("http.route", route)
     if status >= 500:
         span.set_status(StatusCode.ERROR)
 

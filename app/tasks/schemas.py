@@ -17,7 +17,6 @@ from app.api.fields import (
     StrictBoolean,
     String,
     TimeZone,
-    at_most_one,
 )
 from app.api.parsing import flatten_errors
 from app.api.schemas import (
@@ -68,7 +67,13 @@ class TaskFields(ma.Schema):
 
     @validates_schema
     def _check_one_due(self, data: Mapping[str, Any], **_: Any) -> None:
-        at_most_one(data, "due_date", "due_at")
+        if data.get("due_date") is not None and data.get("due_at") is not None:
+            raise ValidationError(
+                {
+                    "due_date": ["Not together with due_at."],
+                    "due_at": ["Not together with due_date."],
+                }
+            )
 
 
 class CreateTaskSchema(TaskFields):

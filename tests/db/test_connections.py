@@ -69,14 +69,19 @@ def test_connection_is_returned_after_each_statement_outside_a_request(app, alic
     assert counts == [1, 1]
 
 
+def checked_out():
+    """Return the connection that a statement would use."""
+    with connections.checkout(db.engine) as connection:
+        return connection
+
+
 def test_invalidated_connection_is_replaced(app):
     with app.app_context():
         with connections.scope():
-            first = connections.acquire(db.engine)
-            connections.release(first)
-            assert connections.acquire(db.engine) is first
+            first = checked_out()
+            assert checked_out() is first
             first.invalidate()
-            second = connections.acquire(db.engine)
+            second = checked_out()
             assert second is not first
             assert second.cursor().execute("SELECT 1").fetchall() == [(1,)]
         assert db.engine.pool.checkedout() == 0
@@ -87,7 +92,7 @@ def request_connection(app):
     """A scope with one shared connection."""
     with app.app_context():
         with connections.scope() as request_connection:
-            connections.release(connections.acquire(db.engine))
+            checked_out()
             yield request_connection
             db.session.rollback()
         assert db.engine.pool.checkedout() == 0
@@ -99,7 +104,7 @@ def test_session_uses_the_connection_of_the_request(request_connection):
         assert db.session.execute(text("SELECT 1")).all() == [(1,)]
         assert db.session.connection().connection is shared
         end()
-        assert connections.acquire(db.engine) is shared
+        assert checked_out() is shared
     assert db.engine.pool.checkedout() == 1
 
 
@@ -127,7 +132,7 @@ def test_session_recovers_from_a_lost_connection(request_connection, end):
     assert db.session.execute(text("SELECT 1")).all() == [(1,)]
     assert db.session.connection().connection is not lost
     db.session.rollback()
-    assert connections.acquire(db.engine) is not lost
+    assert checked_out() is not lost
 
 
 def test_each_transaction_looks_up_its_connection_once(app):

@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 from sqlalchemy import func, select
 
-from app.db.write_lock import SqliteWriteLock
+from app.db.sqlite import SqliteWriteLock
 from app.extensions import db
 from app.tasks.models import Task
 

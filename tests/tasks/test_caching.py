@@ -301,7 +301,7 @@ def test_etag_changes_with_the_public_url(settings, alice):
 
 
 def test_no_read_is_older_than_a_write_that_ended_before_it(app, alice, worker):
-    """Eight readers on two workers, while two writers increment titles."""
+    """Three readers and a writer on each of two workers: as many threads as connections."""
     ids = [alice.task("0")["id"] for _ in range(4)]
     written, done = dict.fromkeys(ids, 0), Event()
     applications = [app, worker()]
@@ -332,8 +332,8 @@ def test_no_read_is_older_than_a_write_that_ended_before_it(app, alice, worker):
             reads += 1
         return reads
 
-    with ThreadPoolExecutor(10) as threads:
-        readers = [threads.submit(read, number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        readers = [threads.submit(read, number) for number in range(6)]
         try:
             list(threads.map(write, range(2)))
         finally:

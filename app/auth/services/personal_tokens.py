@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from flask import current_app
 from sqlalchemy import bindparam, delete, func, select, update
 
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import mfa_challenges, permissions
+from app.auth import permissions
 from app.auth.models import Actor, PersonalToken, Scope, User, sort_scopes
 from app.db.compiled import CompiledSelect
 from app.db.engine import for_update
@@ -77,7 +78,7 @@ def authenticate(token: str) -> Actor:
     row = TOKEN_QUERY.first(
         {
             "token_hash": _hash(token),
-            "admins_require_mfa": mfa_challenges.required_for_admins(),
+            "admins_require_mfa": current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"],
         }
     )
     if row is None:

@@ -3,13 +3,14 @@
 import secrets
 from datetime import datetime, timedelta
 
+from flask import current_app
 from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import joinedload
 
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import jwt, mfa_challenges, permissions
+from app.auth import jwt, permissions
 from app.auth.attempts import count_attempt
 from app.auth.jwt import Claims, TokenPair
 from app.auth.models import Actor, Session, User
@@ -66,7 +67,7 @@ def authenticate(claims: Claims) -> Actor:
     row = SESSION_QUERY.first(
         {
             "session_id": claims.session_id,
-            "admins_require_mfa": mfa_challenges.required_for_admins(),
+            "admins_require_mfa": current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"],
         },
     )
     if row is None:
