@@ -86,7 +86,7 @@ class StrictJSONError(ValueError):
 
 def parse_json(raw: bytes) -> Any:
     """Parse a body. Raises MalformedJson for invalid or ambiguous JSON."""
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+    if is_too_deep(raw):
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep.")
     try:
         return _decode(raw.decode("utf-8"))
@@ -95,12 +95,16 @@ def parse_json(raw: bytes) -> Any:
         raise MalformedJson(detail) from None
 
 
-def _depth(raw: bytes) -> int:
-    deepest = depth = 0
+def is_too_deep(raw: bytes) -> bool:
+    """Return whether JSON is nested more than MAX_DEPTH levels deep."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
     for match in _BRACKETS_OUTSIDE_STRINGS.finditer(raw):
         depth += bool(match[1]) - bool(match[2])
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

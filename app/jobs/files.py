@@ -4,11 +4,12 @@ A file is a sequence of pieces ordered by number; numbers may have gaps.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import IO, Any
 
-from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from app.extensions import db
 from app.jobs.models import FilePiece, JobFile
@@ -25,7 +26,7 @@ NEXT_PIECE = (
 LENGTH = select(func.coalesce(func.sum(func.length(FilePiece.data)), 0)).where(*_of_file)
 DELETE = delete(FilePiece).where(*_of_file)
 
-Fetch = Callable[[Mapping[str, Any]], Row[int, bytes] | None]
+Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 def add_piece(job_id: int, file: JobFile, number: int, data: bytes) -> None:
@@ -52,28 +53,24 @@ def length(job_id: int, file: JobFile) -> int:
 
 def open_file(job_id: int, file: JobFile) -> IO[bytes]:
     """Open a file for reading in the current session."""
-    pieces = _pieces(
-        lambda params: db.session.execute(NEXT_PIECE, params).first(), _params(job_id, file)
-    )
+    pieces = _pieces(job_id, file, lambda: nullcontext(db.session.connection()))
     return io.BufferedReader(_PieceReader(pieces), PIECE_SIZE)
 
 
 def stream(job_id: int, file: JobFile) -> Iterator[bytes]:
     """Yield a file; no connection is in use while a slow client receives a piece."""
     # The response is sent outside of the application context.
-    engine: Engine = db.engine
-
-    def fetch(params: Mapping[str, Any]) -> Row[int, bytes] | None:
-        with engine.connect() as connection:
-            return connection.execute(NEXT_PIECE, params).first()
-
-    return _pieces(fetch, _params(job_id, file))
+    return _pieces(job_id, file, db.engine.connect)
 
 
-def _pieces(fetch: Fetch, params: Mapping[str, Any]) -> Iterator[bytes]:
-    number = -1
-    while (piece := fetch({**params, "after": number})) is not None:
-        number = piece.number
+def _pieces(job_id: int, file: JobFile, connect: Connect) -> Iterator[bytes]:
+    params = _params(job_id, file) | {"after": -1}
+    while True:
+        with connect() as connection:
+            piece = connection.execute(NEXT_PIECE, params).first()
+        if piece is None:
+            return
+        params["after"] = piece.number
         yield piece.data
 
 

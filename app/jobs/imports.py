@@ -17,11 +17,11 @@ from sqlalchemy import insert, select
 from app import clock
 from app.api.parsing import flatten_errors
 from app.auth.models import User
-from app.errors import FieldError, Problem, ValidationFailed
+from app.errors import FieldError, Problem
 from app.extensions import db
 from app.jobs import files
 from app.jobs.formats import READERS
-from app.jobs.formats.base import Reader, Row, RowError
+from app.jobs.formats.base import Reader, Row, RowError, unreadable
 from app.jobs.models import Job, JobFile
 from app.jobs.progress import checkpoint, finish, update_progress
 from app.tasks.models import Task
@@ -122,12 +122,7 @@ def _import_rows(running: Import) -> None:
     too_many = f"More than {MAX_INVALID_ROWS} rows are invalid; the rest of the file was not read."
     with checkpoint():
         close_report(running.job_id)
-        finish(
-            running.job_id,
-            ValidationFailed([{"pointer": "", "detail": too_many}])
-            if refused > MAX_INVALID_ROWS
-            else None,
-        )
+        finish(running.job_id, unreadable(too_many) if refused > MAX_INVALID_ROWS else None)
 
 
 def _batches(running: Import, processed: int) -> Iterator[Batch]:

@@ -1,9 +1,8 @@
 """Services of exports and imports."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, delete, func, or_, select
 
@@ -24,21 +23,9 @@ MAX_FINISHED = 20
 # Jobs deleted in one transaction: each may have a long file.
 PURGE_BATCH_SIZE = 10
 
-JOB_COLUMNS = (
-    Job.id,
-    Job.kind,
-    Job.format,
-    Job.state,
-    Job.done,
-    Job.total,
-    Job.result_bytes,
-    Job.problem,
-    Job.created_at,
-    Job.finished_at,
-)
 JOBS = KeysetPaginator(
     name="jobs",
-    columns=JOB_COLUMNS,
+    columns=tuple(Job.__table__.c),
     row_id=Job.id,
     scope=permissions.OWN,
     sorts={"created_at": Job.created_at},
@@ -49,7 +36,7 @@ JOBS = KeysetPaginator(
 )
 
 _one = (Job.id == bindparam("job_id"), permissions.OWN)
-READ = CompiledSelect(select(*JOB_COLUMNS).where(*_one), json_ready=True)
+READ = CompiledSelect(select(Job.__table__).where(*_one), json_ready=True)
 RESULT = CompiledSelect(select(Job.kind, Job.format, Job.result_bytes).where(*_one))
 UNFINISHED = select(func.count()).where(permissions.OWN, Job.finished_at.is_(None))
 SURPLUS = (
@@ -62,11 +49,9 @@ SURPLUS = (
 LOCK_OWNER = for_update(select(User.id).where(User.id == bindparam("actor_id")), key_share=True)
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The result file of a job."""
 
-    job_id: int
     kind: JobKind
     format: FileFormat
     length: int
@@ -78,8 +63,7 @@ def create_export(actor: Actor, *, format: str) -> Job:  # noqa: A002  # as the 
 
     Raises Conflict if too many jobs are unfinished.
     """
-    job = _create_job(actor, JobKind.export, format)
-    return commit(job)
+    return commit(_create_job(actor, JobKind.export, format))
 
 
 def create_import(actor: Actor, *, format: FileFormat, file: IO[bytes]) -> Job:  # noqa: A002
@@ -122,9 +106,8 @@ def read_result(actor: Actor, job_id: int) -> Result:
     kind, name, length = row
     if length is None:
         raise NotFound("The job has no result, or none yet. Check its state.")
-    return Result(
-        job_id, JobKind(kind), FileFormat(name), length, files.stream(job_id, JobFile.result)
-    )
+    content = files.stream(job_id, JobFile.result)
+    return Result(JobKind(kind), FileFormat(name), length, content)
 
 
 def purge(*, days: int) -> int:

@@ -9,9 +9,13 @@ from typing import IO, Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from app.errors import FieldError, ValidationFailed
+from app.tasks.schemas import CreateTaskSchema, TaskSchema
 
 # The members of a task, as its response schema has them.
 Task = dict[str, Any]
+COLUMNS = tuple(TaskSchema().dump_fields)
+# Ignored by imports, so that a client can import an export.
+READ_ONLY = frozenset(COLUMNS) - frozenset(CreateTaskSchema().fields)
 
 # Longer than any task.
 MAX_ROW_BYTES = 1024 * 1024
@@ -38,14 +42,9 @@ class Reader(Protocol):
 class Writer(Protocol):
     """Writes one format: a header, tasks with separators in between, a footer."""
 
-    @property
-    def header(self) -> bytes: ...
-
-    @property
-    def separator(self) -> bytes: ...
-
-    @property
-    def footer(self) -> bytes: ...
+    header: bytes
+    separator: bytes
+    footer: bytes
 
     def write(self, task: Task) -> bytes: ...
 

@@ -10,8 +10,16 @@ from datetime import date, datetime
 from io import StringIO
 from typing import IO, Any
 
-from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, unreadable
-from app.jobs.formats.columns import COLUMNS, READ_ONLY
+from app.jobs.formats.base import (
+    COLUMNS,
+    READ_ONLY,
+    LineReader,
+    Row,
+    RowError,
+    Task,
+    decode_line,
+    unreadable,
+)
 
 
 class CsvReader:

@@ -15,15 +15,7 @@ from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from app.api.parsing import MAX_DEPTH
 from app.clock import time_zones
-from app.jobs.formats.base import (
-    LineReader,
-    Row,
-    RowError,
-    Task,
-    decode_line,
-    due_at,
-    unreadable,
-)
+from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, due_at, unreadable
 from app.tasks.models import Status
 
 STATUSES = {
@@ -57,13 +49,22 @@ class ICalendarReader:
 
     def rows(self, file: IO[bytes]) -> Iterator[Row]:
         lines = LineReader(file)
-        parser = _ComponentParser()
+        components: list[str] = []
+        todo: Row | None = None
+        has_calendar = False
         for number, line in _unfold(lines):
-            if parser.todo is None:
+            if todo is None:
                 lines.begin_row()
-            if (todo := parser.feed(number, line)) is not None:
+            name, value = _track(components, number, line)
+            has_calendar = has_calendar or bool(components)
+            if todo is None:
+                todo = Row(number, []) if (name, value) == ("BEGIN", "VTODO") else None
+            elif "VTODO" not in components:
                 yield todo
-        if parser.open_components or not parser.has_calendar:
+                todo = None
+            elif components[-1] == "VTODO" and RELEVANT.match(line):
+                todo.raw.append(line)
+        if components or not has_calendar:
             raise unreadable("The file ends before its VCALENDAR does.")
 
     def fields(self, raw: list[str], time_zone: str) -> Mapping[str, Any]:
@@ -91,19 +92,19 @@ class ICalendarWriter:
     footer = b"END:VCALENDAR\r\n"
 
     def write(self, task: Task) -> bytes:
-        updated_at = _to_datetime(task["updated_at"])
+        updated_at = _parsed(datetime, task["updated_at"])
         properties = {
             "UID": f"task-{task['id']}@{urlsplit(task['url']).hostname}",
             # Without a METHOD, DTSTAMP is the time of the last change (RFC 5545, 3.8.7.2).
             "DTSTAMP": updated_at,
-            "CREATED": _to_datetime(task["created_at"]),
+            "CREATED": _parsed(datetime, task["created_at"]),
             "LAST-MODIFIED": updated_at,
             "SUMMARY": _clean_text(task["title"]),
             "DESCRIPTION": _clean_text(task["description"]),
             "STATUS": STATUS_NAMES[task["status"]],
             "PRIORITY": PRIORITY_NUMBERS[task["priority"]],
-            "DUE": _to_date(task["due_date"]) or _to_datetime(task["due_at"]),
-            "COMPLETED": _to_datetime(task["completed_at"]),
+            "DUE": _parsed(date, task["due_date"]) or _parsed(datetime, task["due_at"]),
+            "COMPLETED": _parsed(datetime, task["completed_at"]),
             ZONE: task["time_zone"],
             POSITION: task["position"],
         }
@@ -115,43 +116,18 @@ class ICalendarWriter:
         return content
 
 
-class _ComponentParser:
-    """Tracks nested components and collects the relevant lines of each VTODO."""
-
-    def __init__(self) -> None:
-        self.open_components: list[str] = []
-        self.todo: Row | None = None
-        self.has_calendar = False
-
-    def feed(self, number: int, line: str) -> Row | None:
-        """Process a content line; return the VTODO that it ends, if it ends one."""
-        name, _, value = (part.strip().upper() for part in line.partition(":"))
-        if not self.open_components and (name, value) != ("BEGIN", "VCALENDAR"):
-            if line.strip():
-                raise unreadable(f"Line {number}: this is outside of a VCALENDAR.")
-        elif name == "BEGIN":
-            self._begin(number, value)
-        elif name == "END":
-            return self._end(number, value)
-        elif self.todo and self.open_components[-1] == "VTODO" and RELEVANT.match(line):
-            self.todo.raw.append(line)
-        return None
-
-    def _begin(self, number: int, component: str) -> None:
-        self.has_calendar = True
-        self.open_components.append(component)
-        if len(self.open_components) > MAX_DEPTH:
+def _track(components: list[str], number: int, line: str) -> tuple[str, str]:
+    """Update the open components by a content line; return its name and value in upper case."""
+    name, _, value = (part.strip().upper() for part in line.partition(":"))
+    if not components and line.strip() and (name, value) != ("BEGIN", "VCALENDAR"):
+        raise unreadable(f"Line {number}: this is outside of a VCALENDAR.")
+    if name == "BEGIN":
+        components.append(value)
+        if len(components) > MAX_DEPTH:
             raise unreadable(f"Line {number}: nested more than {MAX_DEPTH} levels deep.")
-        if self.todo is None and component == "VTODO":
-            self.todo = Row(number, [])
-
-    def _end(self, number: int, component: str) -> Row | None:
-        if component != self.open_components.pop():
-            raise unreadable(f"Line {number}: END does not match the last BEGIN.")
-        if "VTODO" in self.open_components:
-            return None
-        todo, self.todo = self.todo, None
-        return todo
+    elif name == "END" and components.pop() != value:
+        raise unreadable(f"Line {number}: END does not match the last BEGIN.")
+    return name, value
 
 
 def _unfold(lines: LineReader) -> Iterator[tuple[int, str]]:
@@ -217,13 +193,9 @@ def _zone(name: str) -> str:
     raise RowError("This TZID is unknown.", "time_zone")
 
 
-# JSON-ready tasks have times and dates as strings.
-def _to_datetime(value: str | datetime | None) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _to_date(value: str | date | None) -> date | None:
-    return date.fromisoformat(value) if isinstance(value, str) else value
+def _parsed(cls: type[date], value: str | date | None) -> date | None:
+    """Return a date or time, which is a string in JSON-ready tasks."""
+    return cls.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _clean_text(text: str | None) -> str | None:

@@ -3,24 +3,19 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
 from typing import IO, Any
 
 import orjson
 
-from app.api.parsing import MAX_DEPTH, parse_json
+from app.api.parsing import MAX_DEPTH, READ_SIZE, is_too_deep, parse_json
 from app.errors import MalformedJson, ValidationFailed
-from app.jobs.formats.base import BOM, MAX_ROW_BYTES, Row, RowError, Task, unreadable
-from app.jobs.formats.columns import READ_ONLY
+from app.jobs.formats.base import MAX_ROW_BYTES, READ_ONLY, Row, RowError, Task, unreadable
 
-READ_SIZE = 64 * 1024
-
-START = re.compile(rb'(\{\s*"tasks"\s*:\s*)?\[')
-SPACE = re.compile(rb"[ \t\r\n]*")
-SCALAR = re.compile(rb"[^\s,\[\]{}\"]+")
-STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-# Everything up to a bracket or an incomplete string. The outer repetition is not possessive:
-# Python 3.11.2 (Debian 12) would then skip into the incomplete string.
-NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*', re.DOTALL)
+START = re.compile(r'(\{[ \t\r\n]*"tasks"[ \t\r\n]*:[ \t\r\n]*)?\[')
+SPACE = re.compile(r"[ \t\r\n]*")
+# Only syntax matters here; Python would reject integers of thousands of digits.
+DECODER = json.JSONDecoder(parse_int=str)
 
 
 class JsonReader:
@@ -56,8 +51,9 @@ class JsonArraySplitter:
     """Splits an array into the texts of its elements, with one in memory at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._buffer = file.read(READ_SIZE).removeprefix(BOM)
+        # Bytes that are not UTF-8 become lone surrogates, which ``_element`` rejects.
+        self._file = TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+        self._buffer = ""
         self._position = 0
         self._line = 1
 
@@ -65,14 +61,14 @@ class JsonArraySplitter:
         self._skip_space()
         start = START.match(self._buffer, self._position)
         if start is None:
-            is_cut_off = self._buffer[self._position :] in {b"", b"{"}
+            is_cut_off = self._buffer[self._position :] in {"", "{"}
             raise self._malformed() if is_cut_off else self._wrong_shape()
         self._consume(start.end())
-        if self._peek() != b"]":
+        if self._peek() != "]":
             yield from self._elements()
-        for bracket in (b"]", b"}") if start[1] else (b"]",):
-            if (byte := self._peek()) != bracket:
-                raise self._wrong_shape() if byte == b"," else self._malformed()
+        for bracket in "]}" if start[1] else "]":
+            if (char := self._peek()) != bracket:
+                raise self._wrong_shape() if char == "," else self._malformed()
             self._consume(self._position + 1)
         if self._peek():
             raise self._malformed()
@@ -80,62 +76,43 @@ class JsonArraySplitter:
     def _elements(self) -> Iterator[Row]:
         while True:
             self._skip_space()
-            line = self._line
-            text = self._consume(self._find_end())
-            self._validate(text, line)
-            yield Row(line, text)
-            if self._peek() != b",":
+            yield Row(self._line, self._element())
+            if self._peek() != ",":
                 return
             self._consume(self._position + 1)
 
-    def _find_end(self) -> int:
-        """Return the end of the element at the current position."""
-        first = self._peek()
-        if first in {b"", b",", b"]", b"}"}:
-            raise self._malformed()
-        if first in {b"{", b"["}:
-            return self._find_closing_bracket()
-        pattern = STRING if first == b'"' else SCALAR
-        while True:
-            match = pattern.match(self._buffer, self._position)
-            # A number may continue in the next block.
-            if match and (first == b'"' or match.end() < len(self._buffer)):
-                return match.end()
-            if not self._read_block():
-                if match:
-                    return match.end()
-                raise self._malformed()
-
-    def _find_closing_bracket(self) -> int:
-        # Relative to the position, which moves when the buffer grows.
-        offset = depth = 0
-        while True:
-            match = NO_BRACKET.match(self._buffer, self._position + offset)
-            offset = match.end() - self._position if match else offset
-            end = self._position + offset
-            byte = self._buffer[end : end + 1]
-            if byte in {b"", b'"'}:
-                if not self._read_block():
-                    raise self._malformed()
-                continue
-            offset += 1
-            depth += 1 if byte in {b"{", b"["} else -1
-            if depth > MAX_DEPTH:
-                raise self._malformed(f"nested more than {MAX_DEPTH} levels deep")
-            if not depth:
-                return self._position + offset
-
-    def _validate(self, text: bytes, line: int) -> None:
+    def _element(self) -> bytes:
+        """Consume the element at the current position, and return its text."""
+        too_deep = self._malformed(f"nested more than {MAX_DEPTH} levels deep")
         try:
-            json.loads(text.decode())
-        except (UnicodeDecodeError, json.JSONDecodeError):
-            self._line = line
-            raise self._malformed("this is not valid JSON in UTF-8") from None
-        except ValueError:  # A number with thousands of digits: an error of this row only.
-            return
+            end = self._find_end()
+            raw = self._buffer[self._position : end].encode()
+        except RecursionError:
+            raise too_deep from None
+        except UnicodeEncodeError:
+            raise self._malformed("this is not UTF-8") from None
+        if is_too_deep(raw):
+            raise too_deep
+        self._consume(end)
+        return raw
 
-    def _peek(self) -> bytes:
-        """Return the next byte that is not white space, or nothing at the end."""
+    def _find_end(self) -> int:
+        while True:
+            try:
+                _, end = DECODER.raw_decode(self._buffer, self._position)
+            except json.JSONDecodeError as error:
+                # An element that is cut off is invalid at its end, or at its last string or word.
+                end_of_buffer = len(self._buffer) - len("-Infinity")
+                is_cut_off = error.pos > end_of_buffer or error.msg.startswith("Unterminated")
+                if not is_cut_off or not self._read_block():
+                    raise self._malformed() from None
+            else:
+                # A number at the end of the buffer, such as ``1e+``, may go on in the next block.
+                if end < len(self._buffer) - len("e+") or not self._read_block():
+                    return end
+
+    def _peek(self) -> str:
+        """Return the next character that is not white space, or nothing at the end."""
         self._skip_space()
         return self._buffer[self._position : self._position + 1]
 
@@ -145,20 +122,19 @@ class JsonArraySplitter:
             if self._position < len(self._buffer) or not self._read_block():
                 return
 
-    def _consume(self, end: int) -> bytes:
-        text = self._buffer[self._position : end]
-        self._line += text.count(b"\n")
+    def _consume(self, end: int) -> None:
+        self._line += self._buffer.count("\n", self._position, end)
         self._position = end
-        return text
 
     def _read_block(self) -> bool:
         """Append a block to the unread rest of the buffer; return False at the end of the file."""
-        self._buffer = self._buffer[self._position :]
-        self._position = 0
-        if len(self._buffer) > MAX_ROW_BYTES:
+        length = len(self._buffer) - self._position
+        if length > MAX_ROW_BYTES:
             raise unreadable(f"Line {self._line}: a task is longer than {MAX_ROW_BYTES} bytes.")
-        block = self._file.read(READ_SIZE)
-        self._buffer += block
+        # At least doubles the text, so that a long task is not decoded many times.
+        block = self._file.read(max(READ_SIZE, length))
+        if block:
+            self._buffer, self._position = self._buffer[self._position :] + block, 0
         return bool(block)
 
     def _malformed(self, reason: str = "this is not valid JSON") -> MalformedJson:
