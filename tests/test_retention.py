@@ -50,7 +50,7 @@ def purge(app):
         with app.app_context():
             if function is not None:
                 return function()
-            tasks = schedule.registered().values()
+            tasks = schedule.periodic_tasks.values()
             return sum(task.run() for task in tasks if task.purges)
 
     return run
@@ -65,7 +65,7 @@ def refresh(account):
 
 
 def test_each_purge_is_a_periodic_task(app):
-    intervals = {name: task.every for name, task in schedule.registered().items() if task.purges}
+    intervals = {name: task.every for name, task in schedule.periodic_tasks.items() if task.purges}
     expected = {
         "app.api.idempotency.purge": timedelta(hours=1),
         "app.auth.services.sessions.purge_sessions": timedelta(days=1),

@@ -17,16 +17,9 @@ def outbox() -> None:
 @with_appcontext
 def list_() -> None:
     """List messages that wait, run or are dead, oldest first."""
-    for row in services.list_messages():
-        due_at = f"{row['due_at']:%Y-%m-%dT%H:%M:%SZ}"
-        columns = (
-            row["id"],
-            row["type"],
-            row["attempts"],
-            row["state"],
-            due_at,
-            row["error"] or "-",
-        )
+    for each in services.list_messages():
+        due_at = f"{each.due_at:%Y-%m-%dT%H:%M:%SZ}"
+        columns = (each.id, each.type, each.attempts, each.state, due_at, each.error or "-")
         click.echo("\t".join(map(str, columns)))
 
 

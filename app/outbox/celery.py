@@ -131,7 +131,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
             "last_run_at": NEVER,
             "options": {"expires": periodic.every.total_seconds()},
         }
-        for name, periodic in schedule.registered().items()
+        for name, periodic in schedule.periodic_tasks.items()
     }
 
 

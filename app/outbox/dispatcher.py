@@ -41,12 +41,7 @@ class Outcome(StrEnum):
     skipped = "skipped"
 
 
-LEVELS = {
-    Outcome.done: logging.INFO,
-    Outcome.postponed: logging.WARNING,
-    Outcome.dead: logging.ERROR,
-    Outcome.skipped: logging.INFO,
-}
+LEVELS = {Outcome.postponed: logging.WARNING, Outcome.dead: logging.ERROR}
 
 Result = tuple[Outcome, Exception | None]
 Attempt = Callable[[LeasedMessage], Result]
@@ -153,10 +148,9 @@ def _record_failure(message: LeasedMessage, error: Exception) -> Outcome:
 def _release(message: LeasedMessage, error: Exception, *, final: bool) -> None:
     # Only the type of the error: its text may contain user data.
     name = type(error).__name__[:100]
-    if final:
-        leases.mark_dead(message, name)
-    else:
-        leases.schedule_retry(message, name, clock.now() + _backoff(message.attempts))
+    now = clock.now()
+    values = {"failed_at": now} if final else {"due_at": now + _backoff(message.attempts)}
+    leases.release(message, name, **values)
 
 
 def _roll_back() -> None:
@@ -188,7 +182,7 @@ def _record(
         "queries": request_context().queries,
     }
     _log.log(
-        LEVELS[outcome],
+        LEVELS.get(outcome, logging.INFO),
         "Message %s %d, attempt %d: %s.",
         message.type,
         message.id,

@@ -72,15 +72,9 @@ def complete(message: LeasedMessage) -> None:
     _write(delete(OutboxMessage), message)
 
 
-def schedule_retry(message: LeasedMessage, error: str, due_at: datetime) -> None:
-    """Release a message until its next attempt. Raises LeaseLost."""
-    _write(update(OutboxMessage).values(locked_until=None, error=error, due_at=due_at), message)
-
-
-def mark_dead(message: LeasedMessage, error: str) -> None:
-    """Stop retrying a message; it stays for an operator to see. Raises LeaseLost."""
-    values = {"locked_until": None, "error": error, "failed_at": clock.now()}
-    _write(update(OutboxMessage).values(values), message)
+def release(message: LeasedMessage, error: str, **values: datetime) -> None:
+    """Set ``due_at`` for another attempt, or ``failed_at`` for none. Raises LeaseLost."""
+    _write(update(OutboxMessage).values(locked_until=None, error=error, **values), message)
 
 
 def _lease(*conditions: ColumnElement[bool]) -> LeasedMessage | None:
@@ -106,8 +100,5 @@ def _lease(*conditions: ColumnElement[bool]) -> LeasedMessage | None:
 def _write(statement: Any, message: LeasedMessage) -> None:
     """Write to a message if no other process has leased it since."""
     ours = (OutboxMessage.id == message.id, OutboxMessage.attempts == message.attempts)
-    result: Any = db.session.execute(
-        statement.where(*ours).execution_options(synchronize_session=False)
-    )
-    if result.rowcount == 0:
+    if db.session.connection().execute(statement.where(*ours)).rowcount == 0:
         raise LeaseLost

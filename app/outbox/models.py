@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import clock
 from app.db.base import Model
 from app.db.types import BigIntId
 
@@ -41,3 +42,11 @@ class OutboxMessage(Model):
     locked_until: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(100))
+
+    @property
+    def state(self) -> str:
+        """Whether the message waits, runs or is dead."""
+        if self.failed_at is not None:
+            return "dead"
+        is_leased = self.locked_until is not None and self.locked_until > clock.now()
+        return "running" if is_leased else "waiting"

@@ -65,14 +65,8 @@ def enqueue_all(message_type: str, payloads: Iterable[Mapping[str, Any]]) -> Non
     now = clock.now()
     origin = asdict(request_context().sanitized())
     del origin["queries"]
-    common = {
-        "type": message_type,
-        "origin": origin,
-        "attempts": 0,
-        "created_at": now,
-        "due_at": now,
-    }
-    rows = [{**common, "payload": payload} for payload in payloads]
+    common = {"type": message_type, "origin": origin, "created_at": now, "due_at": now}
+    rows = [{**common, "payload": payload, "attempts": 0} for payload in payloads]
     if rows:
         db.session.execute(insert(OutboxMessage), rows)
         after_commit(new_messages.set)

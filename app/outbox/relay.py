@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 
 from app import clock
 from app.db.transactions import commit
@@ -21,13 +20,6 @@ BATCH_SIZE = 100
 MAX_WAITING = 1000
 
 _log = logging.getLogger(__name__)
-
-
-class SentMessage(NamedTuple):
-    """The id of a message and its attempts so far, as sent to the broker."""
-
-    id: int
-    attempts: int
 
 
 class Relay:
@@ -74,8 +66,8 @@ class Relay:
         return len(batch)
 
 
-def _reserve(size: int, resend_at: datetime) -> list[SentMessage]:
-    """Return due messages to send; no other process sends them before ``resend_at``."""
+def _reserve(size: int, resend_at: datetime) -> list[Row[int, int]]:
+    """Return due messages, as sent, which no other process sends before ``resend_at``."""
     now = clock.now()
     due = (
         select(OutboxMessage.id)
@@ -92,16 +84,13 @@ def _reserve(size: int, resend_at: datetime) -> list[SentMessage]:
         .returning(OutboxMessage.id, OutboxMessage.attempts)
         .execution_options(synchronize_session=False)
     ).all()
-    return commit(sorted(SentMessage(*row) for row in rows))
+    return commit(sorted(rows))
 
 
-def _put_back(messages: Sequence[SentMessage], resend_at: datetime) -> None:
+def _put_back(messages: Sequence[Row[int, int]], resend_at: datetime) -> None:
     """Make messages due again that could not be sent."""
     ids = [message.id for message in messages]
-    db.session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id.in_(ids), OutboxMessage.due_at == resend_at)
-        .values(due_at=clock.now())
-        .execution_options(synchronize_session=False)
-    )
+    statement = update(OutboxMessage).values(due_at=clock.now())
+    ours = (OutboxMessage.id.in_(ids), OutboxMessage.due_at == resend_at)
+    db.session.connection().execute(statement.where(*ours))
     commit()

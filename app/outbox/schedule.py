@@ -13,18 +13,16 @@ Each runs once when its process starts. It may run twice, or in several processe
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from types import MappingProxyType
+from typing import NamedTuple
 
 from app.extensions import db
 
 PeriodicFunction = Callable[[], int | None]
 
 
-@dataclass(frozen=True)
-class PeriodicTask:
+class PeriodicTask(NamedTuple):
     """A function that runs at an interval; one that ``purges`` returns the number of rows."""
 
     run: PeriodicFunction
@@ -32,7 +30,7 @@ class PeriodicTask:
     purges: bool
 
 
-_registered: dict[str, PeriodicTask] = {}
+periodic_tasks: dict[str, PeriodicTask] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -43,15 +41,10 @@ def periodic(
 
     def decorator(function: PeriodicFunction) -> PeriodicFunction:
         name = f"{function.__module__}.{function.__qualname__}"
-        _registered[name] = PeriodicTask(function, every, purges)
+        periodic_tasks[name] = PeriodicTask(function, every, purges)
         return function
 
     return decorator
-
-
-def registered() -> Mapping[str, PeriodicTask]:
-    """Return all periodic tasks by name."""
-    return MappingProxyType(_registered)
 
 
 def run(name: str) -> int | None:
@@ -60,7 +53,7 @@ def run(name: str) -> int | None:
     Raises LookupError for an unknown name, for example of another release.
     """
     started = time.perf_counter()
-    rows = _registered[name].run()
+    rows = periodic_tasks[name].run()
     seconds = time.perf_counter() - started
     extra = {"periodic": name, "rows": rows, "duration_ms": round(seconds * 1000, 2)}
     _log.info("Periodic task %s: done.", name, extra=extra)
@@ -76,7 +69,7 @@ class Timetable:
     def run_next(self) -> bool:
         """Run one due task, if any; return whether there was one."""
         now = time.monotonic()
-        for name, task in _registered.items():
+        for name, task in periodic_tasks.items():
             if now - self._last_runs.get(name, -math.inf) >= task.every.total_seconds():
                 self._last_runs[name] = now
                 try:

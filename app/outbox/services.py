@@ -1,6 +1,6 @@
 """Operations on the outbox for its operator: list, retry, purge, metrics."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,23 +19,9 @@ from app.outbox.models import OutboxMessage
 from app.outbox.queue import new_messages
 
 
-def list_messages() -> Iterator[Mapping[str, Any]]:
-    """Yield every message with its state, oldest first."""
-    columns = (
-        OutboxMessage.id,
-        OutboxMessage.type,
-        OutboxMessage.attempts,
-        OutboxMessage.due_at,
-        OutboxMessage.locked_until,
-        OutboxMessage.failed_at,
-        OutboxMessage.error,
-    )
-    now = clock.now()
-    for row in db.session.execute(select(*columns).order_by(OutboxMessage.id)).mappings():
-        locked_until = row["locked_until"]
-        leased = locked_until is not None and locked_until > now
-        state = "dead" if row["failed_at"] else "running" if leased else "waiting"
-        yield {**row, "state": state}
+def list_messages() -> Iterable[OutboxMessage]:
+    """Return every message, oldest first."""
+    return db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id))
 
 
 def has_overdue_messages(than: timedelta) -> bool:
@@ -62,7 +48,7 @@ def retry(ids: Collection[int] | None) -> int:
 
 def purge() -> Iterator[tuple[str, int]]:
     """Run every periodic task that purges; yield the name and the number of deleted rows."""
-    for name, task in sorted(schedule.registered().items()):
+    for name, task in sorted(schedule.periodic_tasks.items()):
         if task.purges:
             yield name, schedule.run(name) or 0
 
@@ -73,23 +59,20 @@ class OutboxCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Count the messages; return nothing while the database is unavailable."""
         dead = OutboxMessage.failed_at.is_not(None)
-        statement = select(OutboxMessage.type, dead, func.count()).group_by(
-            OutboxMessage.type, dead
-        )
-        waiting_gauge = GaugeMetricFamily(
-            "outbox_messages_waiting", "Messages to be processed.", labels=["type"]
-        )
-        dead_gauge = GaugeMetricFamily(
-            "outbox_messages_dead", "Messages whose last attempt failed.", labels=["type"]
-        )
+        statement = select(OutboxMessage.type, dead, func.count())
         try:
-            rows = db.session.execute(statement).all()
+            rows = db.session.execute(statement.group_by(OutboxMessage.type, dead)).all()
         except SQLAlchemyError:
             return
-        for message_type, is_dead, count in rows:
-            (dead_gauge if is_dead else waiting_gauge).add_metric([message_type], count)
-        yield waiting_gauge
-        yield dead_gauge
+        for name, description, is_dead in (
+            ("outbox_messages_waiting", "Messages to be processed.", False),
+            ("outbox_messages_dead", "Messages whose last attempt failed.", True),
+        ):
+            gauge = GaugeMetricFamily(name, description, labels=["type"])
+            for message_type, failed, count in rows:
+                if bool(failed) is is_dead:
+                    gauge.add_metric([message_type], count)
+            yield gauge
 
 
 metrics.DATABASE_REGISTRY.register(OutboxCollector())

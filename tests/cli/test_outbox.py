@@ -101,7 +101,7 @@ def test_retry_requires_valid_ids_or_all(run, args):
 
 
 def test_purge_runs_only_purge_tasks(run, monkeypatch):
-    monkeypatch.setattr(schedule, "_registered", {})
+    monkeypatch.setattr(schedule, "periodic_tasks", {})
     ran = []
 
     @schedule.periodic(every=timedelta(days=1), purges=True)

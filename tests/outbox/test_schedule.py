@@ -14,8 +14,7 @@ from app.outbox.schedule import Timetable, periodic
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(schedule, "_registered", {})
-    return schedule.registered
+    monkeypatch.setattr(schedule, "periodic_tasks", {})
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_failed_task_is_rolled_back_and_others_run(app, seen, moment, stored, ca
 
 def test_run_is_logged_with_name_and_rows(app, seen, caplog):
     caplog.set_level(logging.INFO)
-    [often, seldom] = schedule.registered()
+    [often, seldom] = schedule.periodic_tasks
     assert often.startswith("tests.outbox.test_schedule.")
     assert often.endswith("often")
     with app.app_context():

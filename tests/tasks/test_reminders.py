@@ -63,7 +63,7 @@ def parse(text):
 
 
 def test_reminders_run_every_minute(app):
-    periodic_task = schedule.registered()["app.tasks.reminders.send_reminders"]
+    periodic_task = schedule.periodic_tasks["app.tasks.reminders.send_reminders"]
     assert (periodic_task.run, periodic_task.every) == (
         reminders.send_reminders,
         timedelta(minutes=1),
