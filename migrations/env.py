@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
-from app.cli.errors import error_message
+from app.cli.groups import error_message
 from app.db.engine import begin_write, disable_timeouts
 from app.extensions import db
 

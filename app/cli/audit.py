@@ -2,19 +2,14 @@
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
 
 from app.audit import services
-from app.cli.errors import Command
+from app.cli.groups import Group
+
+audit = Group("audit", help="Manage the audit log.")
 
 
-@click.group()
-def audit() -> None:
-    """Manage the audit log."""
-
-
-@audit.command(cls=Command)
-@with_appcontext
+@audit.command()
 def purge() -> None:
     """Delete events older than AUDIT_DAYS."""
     days = current_app.config["AUDIT_DAYS"]

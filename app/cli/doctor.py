@@ -4,7 +4,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.cli.errors import Command
+from app.cli.groups import Command
 from app.health import services
 from app.outbox.celery import celery_app
 

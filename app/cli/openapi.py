@@ -2,22 +2,18 @@
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
 
 from app.api.openapi import build
+from app.cli.groups import Group
 from app.config import ROOT
 from app.docs_site.spec import to_yaml
 
 COMMITTED = ROOT / "docs" / "api.yaml"
 
-
-@click.group()
-def openapi() -> None:
-    """Manage the OpenAPI document."""
+openapi = Group("openapi", help="Manage the OpenAPI document.")
 
 
 @openapi.command()
-@with_appcontext
 def write() -> None:
     """Write the document to docs/api.yaml."""
     COMMITTED.write_text(to_yaml(build(current_app)))

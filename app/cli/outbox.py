@@ -1,20 +1,15 @@
 """``flask outbox``: commands for the messages of the outbox."""
 
 import click
-from flask.cli import with_appcontext
 
-from app.cli.errors import Command
+from app.cli.groups import Group
 from app.db.types import MAX_ID
 from app.outbox import services
 
-
-@click.group()
-def outbox() -> None:
-    """List, retry and purge messages of the outbox."""
+outbox = Group("outbox", help="List, retry and purge messages of the outbox.")
 
 
-@outbox.command(name="list", cls=Command)
-@with_appcontext
+@outbox.command("list")
 def list_() -> None:
     """List messages that wait, run or are dead, oldest first."""
     for each in services.list_messages():
@@ -23,10 +18,9 @@ def list_() -> None:
         click.echo("\t".join(map(str, columns)))
 
 
-@outbox.command(cls=Command)
+@outbox.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1, max=MAX_ID))
 @click.option("--all", "everything", is_flag=True, help="Retry all dead messages.")
-@with_appcontext
 def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     """Retry dead messages."""
     if bool(ids) == everything:
@@ -40,8 +34,7 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     click.echo(f"Retrying {count} messages.")
 
 
-@outbox.command(cls=Command)
-@with_appcontext
+@outbox.command()
 def purge() -> None:
     """Delete all expired data now; it is deleted daily anyway."""
     for name, rows in services.purge():

@@ -10,12 +10,12 @@ from typing import Any
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert
 
 from app import clock
 from app.auth import passwords
-from app.auth.models import Role, User, identity_key
-from app.cli.errors import Command
+from app.auth.models import Role, User
+from app.cli.groups import Command
 from app.extensions import db
 from app.tasks import positions
 from app.tasks.models import Priority, Status, Task, build_task_values, future_or_none
@@ -70,43 +70,27 @@ def seed(user_count: int, task_count: int, password: str | None) -> None:
     password = password or secrets.token_urlsafe(12)
     if weakness := passwords.find_weakness(passwords.normalize(password)):
         raise click.BadParameter(weakness, param_hint="--password")
-    user_ids = _add_users(user_count, password)
+    users = _add_users(user_count, password)
     total = user_count * task_count
     with click.progressbar(length=total, label=f"Adding {total} tasks") as bar:
-        for user_id in user_ids:
-            _add_tasks(user_id, task_count, bar.update)
+        for user in users:
+            _add_tasks(user.id, task_count, bar.update)
     click.echo(f"Added {user_count} users with {task_count} tasks each.")
-    first = db.session.get_one(User, user_ids[0])
-    click.echo(f"Log in as {first.username} with the password {password}")
+    click.echo(f"Log in as {users[0].username} with the password {password}")
 
 
-def _add_users(count: int, password: str) -> list[int]:
-    password_hash = passwords.hash_password(passwords.normalize(password))
-    last_id = db.session.scalar(select(func.max(User.id))) or 0
-    now = clock.now()
-    rows = []
-    for number in range(last_id + 1, last_id + 1 + count):
+def _add_users(count: int, password: str) -> list[User]:
+    common: dict[str, Any] = {"role": Role.user, "time_zone": "UTC", "email_verified": False}
+    common["password_hash"] = passwords.hash_password(passwords.normalize(password))
+    common["created_at"] = common["updated_at"] = clock.now()
+    users = []
+    for number in range(1, count + 1):
         # The random part avoids conflicts with existing names.
         name = f"{random.choice(NAMES)}.{number}.{secrets.token_hex(3)}"  # noqa: S311
-        email = f"{name}@example.com"
-        rows.append(
-            {
-                "username": name,
-                "username_key": identity_key(name),
-                "email": email,
-                "email_key": identity_key(email),
-                "email_verified": False,
-                "password_hash": password_hash,
-                "role": Role.user,
-                "time_zone": "UTC",
-                "created_at": now,
-                "updated_at": now,
-            }
-        )
-    statement = insert(User).returning(User.id, sort_by_parameter_order=True)
-    ids = list(db.session.scalars(statement, rows))
+        users.append(User(username=name, email=f"{name}@example.com", **common))
+    db.session.add_all(users)
     db.session.commit()
-    return ids
+    return users
 
 
 def _add_tasks(user_id: int, count: int, report: Callable[[int], None]) -> None:
