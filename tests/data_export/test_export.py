@@ -1,4 +1,4 @@
-"""The export of all that is kept of an account, and that deleting it leaves nothing."""
+"""Export of all data stored about the current user, and deletion of that data."""
 
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +27,13 @@ from tests.factories import TaskRow
 from tests.problems import assert_problem, parameters
 
 MOMENT = datetime(2040, 1, 31, 9, tzinfo=UTC)
-# What the export does not show: copies of answers, which are gone in a day, and the number that
-# changes of tasks move on, which says nothing of anybody.
-NOT_SHOWN = {"idempotency_records"}
+# Tables that the export omits: copies of responses, which are deleted after a day.
+OMITTED = {"idempotency_records"}
 
 
 @pytest.fixture
-def put(app):
-    """Puts rows into a table."""
+def insert_into(app):
+    """Insert rows into a table."""
 
     def insert_rows(table, *rows):
         with app.app_context():
@@ -69,8 +68,8 @@ def rows_of(account):
 
 
 @pytest.fixture
-def filled(alice, bob, put):
-    """Two accounts, of each of which there is a row in every table."""
+def alice_with_data(alice, bob, insert_into):
+    """Create rows of alice and of bob in every table; return alice."""
     for account in (alice, bob):
         account.post(
             "/tasks", {"title": f"{account.username}'s"}, headers={"Idempotency-Key": "once"}
@@ -78,12 +77,12 @@ def filled(alice, bob, put):
         account.post("/auth/tokens", {"name": f"{account.username}'s", "scopes": ["tasks:read"]})
         account.post("/exports", {"format": "csv"})
         for table, row in rows_of(account):
-            put(table, row)
+            insert_into(table, row)
     return alice
 
 
-def owners():
-    """Every column that says whose a row is."""
+def owner_columns():
+    """Return every column that references the owner of a row."""
     return [
         column
         for table in db.metadata.sorted_tables
@@ -93,8 +92,8 @@ def owners():
     ]
 
 
-def test_export_has_all_data_as_the_api_shows_it(filled):
-    alice = filled
+def test_export_has_all_data_as_the_api_shows_it(alice_with_data):
+    alice = alice_with_data
     audit = alice.get("/auth/me/audit").json["data"]
     response = alice.get("/auth/me/export")
     assert response.status_code == 200
@@ -125,71 +124,71 @@ def test_empty_export_has_every_member(alice):
     assert export["tasks"] == export["personal_tokens"] == []
 
 
-def test_unconfirmed_second_factor_is_not_enabled(alice, put):
+def test_unconfirmed_second_factor_is_not_enabled(alice, insert_into):
     _, (_, row), _ = rows_of(alice)
-    put(SecondFactor, row | {"confirmed_at": None})
+    insert_into(SecondFactor, row | {"confirmed_at": None})
     assert alice.get("/auth/me/export").json["second_factor"]["enabled"] is False
 
 
-def test_export_has_no_data_of_others(filled, bob):
-    text = filled.get("/auth/me/export").text
+def test_export_has_no_data_of_others(alice_with_data, bob):
+    text = alice_with_data.get("/auth/me/export").text
     assert "bob" not in text
     assert "alice" in text
 
 
-def test_export_of_an_administrator_has_only_its_own_data(filled, admin):
+def test_export_of_an_administrator_has_only_its_own_data(alice_with_data, admin):
     export = admin.get("/auth/me/export").json
     assert export["tasks"] == []
     assert "alice" not in str(export)
 
 
-def test_export_has_no_hash_or_secret(filled, stored):
-    [(password_hash,)] = stored(select(User.password_hash).where(User.id == filled.id))
-    text = filled.get("/auth/me/export").text
+def test_export_has_no_hash_or_secret(alice_with_data, stored):
+    [(password_hash,)] = stored(select(User.password_hash).where(User.id == alice_with_data.id))
+    text = alice_with_data.get("/auth/me/export").text
     assert password_hash not in text
     for word in ("password_hash", "argon2", "token_hash", "refresh_id", "secret", "tap_"):
         assert word not in text
-    [session] = filled.get("/auth/me/export").json["sessions"]
+    [session] = alice_with_data.get("/auth/me/export").json["sessions"]
     assert "refresh_id" not in session
 
 
 def test_export_includes_ended_sessions(alice, stored):
     with time_machine.travel(MOMENT, tick=False):
-        whole = alice.with_new_client().get("/auth/me/export").json
-    assert whole["exported_at"] == "2040-01-31T09:00:00Z"
-    sessions = whole["sessions"]
+        export = alice.with_new_client().get("/auth/me/export").json
+    assert export["exported_at"] == "2040-01-31T09:00:00Z"
+    sessions = export["sessions"]
     assert len(sessions) == len(stored(select(Session.id).where(Session.user_id == alice.id))) == 2
     assert [session["current"] for session in sessions] == [False, True]
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 9])
-def test_lists_are_complete_at_any_batch_boundary(alice, put, monkeypatch, count):
+def test_lists_are_complete_at_any_batch_boundary(alice, insert_into, monkeypatch, count):
     monkeypatch.setattr(document, "BATCH_SIZE", 4)
-    put(Task, *(TaskRow(created_by=alice.id, title=f"{number}") for number in range(count)))
+    insert_into(Task, *(TaskRow(created_by=alice.id, title=f"{number}") for number in range(count)))
     export = alice.get("/auth/me/export").json
     assert [task["title"] for task in export["tasks"]] == [str(number) for number in range(count)]
 
 
-def test_export_is_a_snapshot(app, alice, put, monkeypatch):
+def test_export_is_a_snapshot(app, alice, insert_into, monkeypatch):
     """Writes during an export appear in none of its parts."""
     monkeypatch.setattr(document, "BATCH_SIZE", 1)
-    put(Task, *(TaskRow(created_by=alice.id, title=f"{number}") for number in range(3)))
-    chunks = document._batches
+    insert_into(Task, *(TaskRow(created_by=alice.id, title=f"{number}") for number in range(3)))
+    read_batches = document._batches
 
     def write(number):
         other = alice.with_new_client()
         assert other.patch("/auth/me", {"time_zone": "Asia/Tokyo"}).status_code == 200
         other.task(f"meanwhile {number}")
 
-    with ThreadPoolExecutor(1) as another:
+    with ThreadPoolExecutor(1) as pool:
 
-        def writing_between(*args):
-            for number, rows in enumerate(chunks(*args)):
+        def write_between_batches(*args):
+            for number, rows in enumerate(read_batches(*args)):
                 yield rows
-                if number < 3:  # without a snapshot it would never end
-                    another.submit(write, number).result()
+                if number < 3:  # without a snapshot, the export would never end
+                    pool.submit(write, number).result()
 
-        monkeypatch.setattr(document, "_batches", writing_between)
+        monkeypatch.setattr(document, "_batches", write_between_batches)
         export = alice.get("/auth/me/export").json
     assert [task["title"] for task in export["tasks"]] == ["0", "1", "2"]
     assert export["account"]["time_zone"] == "UTC"
@@ -200,8 +199,8 @@ def test_export_is_a_snapshot(app, alice, put, monkeypatch):
 def test_export_is_audited_but_does_not_contain_its_own_event(alice, stored):
     export = alice.get("/auth/me/export").json
     assert "data_exported" not in [event["event"] for event in export["audit_events"]]
-    recorded = select(AuditEvent.user_id, AuditEvent.actor_id)
-    assert stored(recorded.where(AuditEvent.event == "data_exported")) == [(alice.id, alice.id)]
+    events = select(AuditEvent.user_id, AuditEvent.actor_id)
+    assert stored(events.where(AuditEvent.event == "data_exported")) == [(alice.id, alice.id)]
 
 
 def test_failed_export_is_a_problem_and_is_not_audited(app, alice, monkeypatch, stored):
@@ -224,53 +223,55 @@ def test_export_accepts_no_query_and_no_personal_token(alice):
     assert_problem(alice.get("/auth/me/export"), 401, "wrong_token_type")
 
 
-def test_number_of_statements_does_not_depend_on_the_tasks(alice, put, statements):
-    put(Task, *(TaskRow(created_by=alice.id) for _ in range(190)))
+def test_number_of_statements_does_not_depend_on_the_tasks(alice, insert_into, statements):
+    insert_into(Task, *(TaskRow(created_by=alice.id) for _ in range(190)))
     with statements() as seen:
         assert len(alice.get("/auth/me/export").json["tasks"]) == 190
     assert len(seen) == 11  # authentication, single objects, six lists and the audit event
 
 
-def test_export_covers_every_table_that_references_users(filled, stored):
-    for column in owners():
-        assert stored(select(func.count()).where(column == filled.id)) >= [(1,)], column
-    export = filled.get("/auth/me/export").json
+def test_export_covers_every_table_that_references_users(alice_with_data, stored):
+    for column in owner_columns():
+        assert stored(select(func.count()).where(column == alice_with_data.id)) >= [(1,)], column
+    export = alice_with_data.get("/auth/me/export").json
     shown = {name for name in export if export[name]}
-    tables = {column.table.name for column in owners()}
+    tables = {column.table.name for column in owner_columns()}
     tables_of = {
         "second_factor": {"second_factors", "recovery_codes"},
         "mailed_tokens": {"email_tokens"},
     }
     known = set().union(*(tables_of.get(name, {name}) for name in shown))
-    assert tables - NOT_SHOWN <= known
+    assert tables - OMITTED <= known
 
 
-@pytest.mark.parametrize("by", ["the user", "an administrator"])
-def test_deleted_user_is_referenced_only_by_audit_events(filled, admin, bob, stored, by):
-    if by == "the user":
-        assert filled.delete("/auth/me").status_code == 204
+@pytest.mark.parametrize("actor", ["user", "administrator"])
+def test_deleted_user_is_referenced_only_by_audit_events(
+    alice_with_data, admin, bob, stored, actor
+):
+    if actor == "user":
+        assert alice_with_data.delete("/auth/me").status_code == 204
     else:
-        assert admin.delete(f"/users/{filled.id}").status_code == 204
-    columns = owners()
+        assert admin.delete(f"/users/{alice_with_data.id}").status_code == 204
+    columns = owner_columns()
     assert {column.table.name for column in columns} >= {
         PersonalToken.__tablename__,
         IdempotencyRecord.__tablename__,
         AuditEvent.__tablename__,
     }
     for column in columns:
-        [(left,)] = stored(select(func.count()).where(column == filled.id))
-        assert bool(left) == (column.table is AuditEvent.__table__), column
+        [(count,)] = stored(select(func.count()).where(column == alice_with_data.id))
+        assert bool(count) == (column.table is AuditEvent.__table__), column
         assert stored(select(func.count()).where(column == bob.id)) >= [(1,)], column
-    # Neither its name nor its address is left anywhere.
+    # No table contains the username or the email address.
     for table in db.metadata.sorted_tables:
         texts = or_(*(cast(column, String).contains("alice") for column in table.columns))
         assert stored(select(func.count()).select_from(table).where(texts)) == [(0,)], table
 
 
-def test_memory_does_not_grow_with_the_data(app, alice, put):
+def test_memory_does_not_grow_with_the_data(app, alice, insert_into):
     text = "x" * 2000
     for _ in range(5):
-        put(Task, *(TaskRow(created_by=alice.id, description=text) for _ in range(900)))
+        insert_into(Task, *(TaskRow(created_by=alice.id, description=text) for _ in range(900)))
     alice.get("/auth/me/export")  # fill the caches
     with app.app_context(), SpooledTemporaryFile(routes.MAX_MEMORY) as file:
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Dockerfile, compose file and Kubernetes files, beyond their schemas."""
+"""Dockerfile, Compose file and Kubernetes manifests: rules that their schemas do not check."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SET_ELSEWHERE = {"FLASK_CONFIG", "POSTGRES_PASSWORD"}
 
 
 def instruction(name):
-    """Return what the last instruction of that name says, its lines joined."""
+    """Return the arguments of the last Dockerfile instruction with this name, on one line."""
     joined = DOCKERFILE.replace("\\\n", " ")
     return re.findall(rf"(?m)^{name} +(.*)$", joined)[-1]
 
@@ -49,50 +49,50 @@ def compose():
 
 
 class TestImage:
-    def test_the_health_check_tells_a_server_that_answers_from_none(self):
+    def test_health_check_detects_a_stopped_server(self):
         command = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
         assert command[:2] == ["python", "-c"]
 
         def check(port):
             environ = os.environ | {"PORT": str(port)}
-            ran = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, *command[1:]], env=environ, capture_output=True, check=False
             )
-            return ran.returncode
+            return process.returncode
 
         with started(os.environ.get("TEST_DATABASE_URL")) as server:
             assert check(server.port) == 0
         assert check(server.port) != 0
 
-    def test_it_runs_as_nobody_in_particular_and_stops_as_gunicorn_expects(self):
+    def test_image_runs_as_unprivileged_user_and_stops_with_sigterm(self):
         assert instruction("USER") == "10001:10001"
         assert instruction("STOPSIGNAL") == "SIGTERM"
 
-    def test_only_what_is_named_goes_in_and_all_that_is_copied_is_named(self):
+    def test_dockerignore_allows_exactly_the_copied_files(self):
         lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
         rules = [line for line in lines if not line.startswith("#")]
         assert rules[0] == "*"
-        named = {rule[1:] for rule in rules if rule.startswith("!")}
+        allowed = {rule[1:] for rule in rules if rule.startswith("!")}
         copied = {
             source
             for line in re.findall(r"(?m)^COPY (?!--)(.*)$", DOCKERFILE)
             for source in line.split()[:-1]
         }
-        assert copied == named
-        assert all((ROOT / name).exists() for name in named)
+        assert copied == allowed
+        assert all((ROOT / name).exists() for name in allowed)
 
-    def test_nothing_is_built_in_the_stage_that_is_served(self):
-        served = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
-        assert not re.search(r"(?m)^RUN ", served)
+    def test_final_stage_runs_no_build_commands(self):
+        final_stage = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+        assert not re.search(r"(?m)^RUN ", final_stage)
 
 
 class TestCommands:
-    def test_all_that_is_run_are_commands_of_ours(self, app, compose):
+    def test_container_commands_exist(self, app, compose):
         containers = [c for pod in PODS.values() for c in pod["containers"]]
         commands = [
-            each["command"]
-            for each in [*containers, *compose["services"].values()]
-            if "task-api:" in each["image"] and "command" in each
+            container["command"]
+            for container in [*containers, *compose["services"].values()]
+            if "task-api:" in container["image"] and "command" in container
         ]
         assert {words[0] for words in commands} == {"flask", "celery"}
         for program, *words in commands:
@@ -103,43 +103,45 @@ class TestCommands:
 
 
 class TestCompose:
-    def test_no_secret_has_a_default(self, compose):
+    def test_secrets_have_no_defaults(self, compose):
         text = (DEPLOY / "compose.yaml").read_text()
-        wanted = re.findall(r"\$\{(\w+)([^}]*)\}", text)
-        assert {name for name, rest in wanted if not rest.startswith(":?")} == {"TASK_API_VERSION"}
+        variables = re.findall(r"\$\{(\w+)([^}]*)\}", text)
+        assert {name for name, rest in variables if not rest.startswith(":?")} == {
+            "TASK_API_VERSION"
+        }
         template = (DEPLOY / "compose.env.example").read_text()
         values = dict(line.split("=", 1) for line in template.splitlines() if "=" in line[:30])
         assert set(values) == {"PUBLIC_URL", "SECRET_KEY", "JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
         assert set(values.values()) == {""}
 
-    def test_everything_that_runs_our_code_is_locked_up(self, compose):
+    def test_services_are_sandboxed(self, compose):
         services = compose["services"]
-        ours = {name for name, service in services.items() if "env_file" in service}
-        assert ours == {"migrate", "api", "worker", "beat"}
-        for name in ours | {"nginx"}:
+        application = {name for name, service in services.items() if "env_file" in service}
+        assert application == {"migrate", "api", "worker", "beat"}
+        for name in application | {"nginx"}:
             service = services[name]
             assert service["read_only"]
             assert service["cap_drop"] == ["ALL"]
             assert service["security_opt"] == ["no-new-privileges:true"]
 
-    def test_only_nginx_is_reached_from_outside(self, compose):
+    def test_only_nginx_publishes_ports(self, compose):
         published = {name for name, service in compose["services"].items() if "ports" in service}
         assert published == {"nginx"}
         for name in ("postgres", "redis"):
             assert compose["services"][name]["networks"] == ["inside"]
         assert compose["networks"]["inside"] == {"internal": True}
 
-    def test_each_waits_for_what_it_needs(self, compose):
-        needed = compose["services"]["api"]["depends_on"]
-        assert needed["migrate"] == {"condition": "service_completed_successfully"}
+    def test_services_wait_for_their_dependencies(self, compose):
+        dependencies = compose["services"]["api"]["depends_on"]
+        assert dependencies["migrate"] == {"condition": "service_completed_successfully"}
         for name in ("postgres", "redis", "nginx"):
             assert compose["services"][name]["healthcheck"]["test"]
 
-    def test_what_it_sets_are_settings_of_ours(self, compose):
+    def test_environment_has_known_settings_only(self, compose):
         known = {setting.name for setting in SETTINGS} | SET_ELSEWHERE
         assert set(compose["services"]["api"]["environment"]) <= known
 
-    def test_every_file_that_it_mounts_is_there(self, compose):
+    def test_mounted_files_exist(self, compose):
         for volume in compose["services"]["nginx"]["volumes"]:
             source = volume.partition(":")[0]
             assert source.startswith("/") or (DEPLOY / source).is_file()
@@ -147,7 +149,7 @@ class TestCompose:
 
 class TestKubernetes:
     @pytest.mark.parametrize("name", sorted(PODS))
-    def test_every_pod_keeps_to_the_restricted_standard_and_writes_nothing(self, name):
+    def test_pods_meet_the_restricted_security_standard(self, name):
         pod = PODS[name]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -160,13 +162,13 @@ class TestKubernetes:
             }
             assert container["resources"]["limits"]["memory"]
 
-    def test_the_api_is_asked_how_it_is_where_it_answers(self, client):
+    def test_probe_paths_exist(self, client):
         container = PODS["api"]["containers"][0]
-        for kind in ("startup", "liveness", "readiness"):
-            answer = client.get(container[f"{kind}Probe"]["httpGet"]["path"])
-            assert (answer.status_code, answer.json["status"]) == (200, "ok")
+        for probe in ("startup", "liveness", "readiness"):
+            response = client.get(container[f"{probe}Probe"]["httpGet"]["path"])
+            assert (response.status_code, response.json["status"]) == (200, "ok")
 
-    def test_there_is_one_beat_at_a_time_and_more_than_one_worker(self):
+    def test_one_beat_and_two_workers_are_deployed(self):
         deployments = {d["metadata"]["name"]: d["spec"] for d in documents()
                        if d["kind"] == "Deployment"}  # fmt: skip
         assert deployments["beat"]["replicas"] == 1
@@ -174,13 +176,13 @@ class TestKubernetes:
         assert deployments["worker"]["replicas"] == 2
         assert PODS["worker"]["terminationGracePeriodSeconds"] == 90
 
-    def test_the_template_of_the_secret_holds_none(self):
+    def test_secret_template_has_no_values(self):
         template = (KUBERNETES / "secret.env.example").read_text()
         lines = [line for line in template.splitlines() if not line.startswith("#")]
         assert all(line.endswith("=") for line in lines)
         assert not any(document["kind"] == "Secret" for document in documents())
 
-    def test_settings_and_secrets_together_are_all_that_production_needs(self):
+    def test_settings_and_secrets_are_sufficient_for_production(self):
         template = (KUBERNETES / "secret.env.example").read_text()
         settings = next(d for d in documents() if d["kind"] == "ConfigMap")["data"]
         environ = settings | {"FLASK_CONFIG": "production"}
@@ -195,21 +197,21 @@ class TestKubernetes:
         assert set(values) == set(re.findall(r"(?m)^(\w+)=$", template))
         assert load(environ=environ | values)["TRUSTED_PROXIES"] == 1
 
-    def test_the_upstream_is_the_service(self):
+    def test_nginx_upstream_is_the_service(self):
         service = next(
             d for d in documents() if d["kind"] == "Service" and d["metadata"]["name"] == "api"
         )
         port = service["spec"]["ports"][0]["port"]
         assert f"server api:{port} " in (DEPLOY / "nginx" / "upstream.containers.conf").read_text()
 
-    def test_every_pod_may_talk_to_what_it_needs(self):
+    def test_every_pod_has_a_network_policy(self):
         policies = [d for d in documents() if d["kind"] == "NetworkPolicy"]
         denied = next(p for p in policies if p["metadata"]["name"] == "nothing")
         assert denied["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-        chosen = set()
+        selected = set()
         for policy in policies:
             selector = policy["spec"]["podSelector"]
-            chosen |= set(selector.get("matchLabels", {}).values())
+            selected |= set(selector.get("matchLabels", {}).values())
             for expression in selector.get("matchExpressions", []):
-                chosen |= set(expression["values"])
-        assert chosen == set(PODS)
+                selected |= set(expression["values"])
+        assert selected == set(PODS)

@@ -1,4 +1,4 @@
-"""docs/deployment.md: named files and commands exist, and backups restore."""
+"""docs/deployment.md: the files and commands in it exist, and a backup can be restored."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from benchmarks.server import ROOT, Client, started
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 PASSWORD = "correct horse battery"
-MADE_BY_THE_READER = {"deploy/.env", "deploy/kubernetes/.env"}
+CREATED_BY_THE_READER = {"deploy/.env", "deploy/kubernetes/.env"}
 
 
 def blocks(language):
@@ -27,22 +27,24 @@ def test_shell_blocks_are_valid():
 
 def test_named_files_exist():
     named = set(re.findall(r"deploy/[\w./-]*\w|(?<=`)[\w.-]+\.conf(?=`)", DOCUMENT))
-    there = [path for path in (ROOT / "deploy").rglob("*") if "__pycache__" not in path.parts]
-    missing = named - {str(path.relative_to(ROOT)) for path in there} - {p.name for p in there}
-    assert missing <= MADE_BY_THE_READER
+    existing = [path for path in (ROOT / "deploy").rglob("*") if "__pycache__" not in path.parts]
+    missing = (
+        named - {str(path.relative_to(ROOT)) for path in existing} - {p.name for p in existing}
+    )
+    assert missing <= CREATED_BY_THE_READER
 
 
 def test_named_commands_exist(app):
-    typed = re.findall(
+    commands = re.findall(
         r"(?:task-api|flask) ((?:users|db|audit|outbox|doctor)(?: [a-z]+)?)", DOCUMENT
     )
-    assert len(typed) > 4
-    for words in typed:
+    assert len(commands) > 4
+    for words in commands:
         command = app.cli
         for word in words.split():
-            found = command.get_command(click.Context(command), word)
-            assert found is not None, words
-            command = found
+            subcommand = command.get_command(click.Context(command), word)
+            assert subcommand is not None, words
+            command = subcommand
 
 
 def test_started_units_exist():
@@ -58,9 +60,9 @@ def test_started_units_exist():
     )
 
 
-def run(kind, number, folder, **environ):
-    """Run the commands of one console block of a kind."""
-    block = blocks(f"console {kind}")[number]
+def run(database, number, folder, **environ):
+    """Run the commands of one console block for a database."""
+    block = blocks(f"console {database}")[number]
     script = "\n".join(line[2:] for line in block.splitlines())
     script = script.replace("/var/lib/task-api", str(folder))
     subprocess.run(["bash", "-eu"], input=script, text=True, check=True, cwd=folder,
@@ -73,7 +75,7 @@ def register(server, name):
         assert client.call("POST", "/auth/register", account)[0] == 201
 
 
-def may_log_in(server, name):
+def can_log_in(server, name):
     with Client(server.port) as client:
         login = {"username": name, "password": PASSWORD}
         return client.call("POST", "/auth/login", login)[0] == 200
@@ -83,15 +85,15 @@ def may_log_in(server, name):
     not shutil.which("pg_dump") and "NO_SKIPS" not in os.environ, reason="needs pg_dump"
 )
 def test_backup_restores_its_state():
-    kind = "postgresql" if POSTGRES else "sqlite"
+    database = "postgresql" if POSTGRES else "sqlite"
     with started(POSTGRES) as server:
         folder = server.log.parent
-        address = server.database_url
+        url = server.database_url
         register(server, "ada")
-        run(kind, 0, folder, DATABASE_URL=address)
+        run(database, 0, folder, DATABASE_URL=url)
         register(server, "eve")
         server.stop()
-        run(kind, 1, folder, DATABASE_URL=address)
+        run(database, 1, folder, DATABASE_URL=url)
         server.start()
-        assert may_log_in(server, "ada")
-        assert not may_log_in(server, "eve")
+        assert can_log_in(server, "ada")
+        assert not can_log_in(server, "eve")

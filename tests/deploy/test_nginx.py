@@ -69,16 +69,16 @@ def create_user(gateway):
     return login.json
 
 
-def assert_nginx_problem(answer, status, code, path):
+def assert_nginx_problem(response, status, code, path):
     """Assert that an error of nginx looks like one of the API."""
-    assert answer.status == status
-    body = answer.json
+    assert response.status == status
+    body = response.json
     assert set(body) == {"type", "title", "status", "code", "detail", "instance", "request_id"}
     assert (body["status"], body["code"], body["instance"]) == (status, code, path)
     assert body["type"].endswith(f"/problems/{code}")
-    assert body["request_id"] == answer.headers["X-Request-ID"]
-    assert {name: answer.headers[name] for name in PROBLEM_HEADERS} == PROBLEM_HEADERS
-    assert answer.headers["Server"] == "nginx"
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert {name: response.headers[name] for name in PROBLEM_HEADERS} == PROBLEM_HEADERS
+    assert response.headers["Server"] == "nginx"
     return body
 
 
@@ -112,9 +112,9 @@ class TestFiles:
 
     def test_body_limits_are_slightly_above_the_api(self):
         text = (NGINX / "task-api.conf").read_text()
-        found = re.findall(r"client_max_body_size (\d+)k;", text)
+        sizes = re.findall(r"client_max_body_size (\d+)k;", text)
         maxima = (Config.MAX_CONTENT_LENGTH, Config.MAX_UPLOAD_LENGTH)
-        for limit, ours in zip(found, maxima, strict=True):
+        for limit, ours in zip(sizes, maxima, strict=True):
             assert 0 < int(limit) * 1024 - ours < 128 * 1024
 
 
@@ -163,18 +163,18 @@ class TestJourney:
         assert report.json == {"created": 300, "refused": 0, "rows": []}
         longest = Config.MAX_UPLOAD_LENGTH
         for size, by_nginx in ((longest + 1, False), (longest + 2**20, True)):
-            answer = gateway.call("POST", "/api/v1/imports", b"x" * size, headers)
-            assert (answer.status, answer.json["code"]) == (413, "payload_too_large")
+            response = gateway.call("POST", "/api/v1/imports", b"x" * size, headers)
+            assert (response.status, response.json["code"]) == (413, "payload_too_large")
             if by_nginx:
-                assert_nginx_problem(answer, 413, "payload_too_large", "/api/v1/imports")
+                assert_nginx_problem(response, 413, "payload_too_large", "/api/v1/imports")
 
     def test_valid_request_id_is_kept(self, gateway):
-        kept = gateway.call("GET", "/ping", headers={"X-Request-ID": "mine-1"})
-        assert kept.headers.get_all("X-Request-ID") == ["mine-1"]
-        made = gateway.call("GET", "/ping", headers={"X-Request-ID": "no spaces, please"})
-        assert re.fullmatch("[0-9a-f]{32}", made.headers["X-Request-ID"])
-        refused = gateway.call("GET", "/metrics", headers={"X-Request-ID": 'a"b'})
-        assert re.fullmatch("[0-9a-f]{32}", refused.json["request_id"])
+        valid = gateway.call("GET", "/ping", headers={"X-Request-ID": "mine-1"})
+        assert valid.headers.get_all("X-Request-ID") == ["mine-1"]
+        generated = gateway.call("GET", "/ping", headers={"X-Request-ID": "no spaces, please"})
+        assert re.fullmatch("[0-9a-f]{32}", generated.headers["X-Request-ID"])
+        rejected = gateway.call("GET", "/metrics", headers={"X-Request-ID": 'a"b'})
+        assert re.fullmatch("[0-9a-f]{32}", rejected.json["request_id"])
 
     def test_log_has_no_query_and_no_token(self, gateway, bearer):
         headers = bearer | {"X-Request-ID": "logged-1"}
@@ -190,28 +190,28 @@ class TestJourney:
 def logged(gateway, request_id):
     """Wait for the log line of a request, which is written after the response."""
 
-    def found():
+    def find():
         return [line for line in gateway.log() if line["request_id"] == request_id]
 
-    return wait_for(found, 10)[0]
+    return wait_for(find, 10)[0]
 
 
 class TestErrors:
     def test_too_large_body_is_a_problem(self, gateway, bearer):
         for size, by_nginx in ((Config.MAX_CONTENT_LENGTH + 1, False), (8 * 1024**2, True)):
             headers = bearer | {"Content-Type": "application/json"}
-            answer = gateway.call("POST", "/api/v1/tasks", b"x" * size, headers)
-            assert (answer.status, answer.json["code"]) == (413, "payload_too_large")
+            response = gateway.call("POST", "/api/v1/tasks", b"x" * size, headers)
+            assert (response.status, response.json["code"]) == (413, "payload_too_large")
             if by_nginx:
-                assert_nginx_problem(answer, 413, "payload_too_large", "/api/v1/tasks")
+                assert_nginx_problem(response, 413, "payload_too_large", "/api/v1/tasks")
 
     @pytest.mark.parametrize(
         "path",
         ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/a/../metrics", "/metrics?x=1"],
     )
     def test_metrics_are_not_public(self, gateway, path):
-        answer = gateway.call("GET", path)
-        assert_nginx_problem(answer, 404, "not_found", path.partition("?")[0])
+        response = gateway.call("GET", path)
+        assert_nginx_problem(response, 404, "not_found", path.partition("?")[0])
 
     def test_internal_location_is_not_found(self, gateway):
         assert_nginx_problem(
@@ -219,9 +219,9 @@ class TestErrors:
         )
 
     def test_trace_is_not_allowed(self, gateway):
-        answer = gateway.call("TRACE", "/api/v1/tasks")
-        assert_nginx_problem(answer, 405, "method_not_allowed", "/api/v1/tasks")
-        assert "GET" in answer.headers["Allow"]
+        response = gateway.call("TRACE", "/api/v1/tasks")
+        assert_nginx_problem(response, 405, "method_not_allowed", "/api/v1/tasks")
+        assert "GET" in response.headers["Allow"]
 
     @pytest.mark.parametrize(
         "raw",
@@ -238,11 +238,11 @@ class TestErrors:
     def test_malformed_request_is_a_bad_request(self, gateway, raw):
         with gateway.connect() as connection:
             connection.sendall(raw)
-            answer = b""
+            response = b""
             while more := connection.recv(65536):
-                answer += more
-        assert b"400 Bad Request" in answer
-        assert b'"code":"bad_request"' in answer
+                response += more
+        assert b"400 Bad Request" in response
+        assert b'"code":"bad_request"' in response
 
     @pytest.mark.parametrize(
         "lines",
@@ -289,8 +289,11 @@ class TestPlainHttp:
     @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/problems/not_found"])
     def test_pages_redirect_to_https(self, gateway, path):
         for method in ("GET", "HEAD"):
-            answer = gateway.call_plainly(method, path)
-            assert (answer.status, answer.headers["Location"]) == (301, f"{gateway.address}{path}")
+            response = gateway.call_plainly(method, path)
+            assert (response.status, response.headers["Location"]) == (
+                301,
+                f"{gateway.address}{path}",
+            )
 
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -304,22 +307,22 @@ class TestPlainHttp:
         ],
     )
     def test_api_calls_are_rejected(self, gateway, method, path):
-        answer = gateway.call_plainly(method, path, b"{}" if method == "POST" else None)
-        body = assert_nginx_problem(answer, 403, "forbidden", path)
+        response = gateway.call_plainly(method, path, b"{}" if method == "POST" else None)
+        body = assert_nginx_problem(response, 403, "forbidden", path)
         assert "HTTPS" in body["detail"]
-        assert "Location" not in answer.headers
-        assert "Strict-Transport-Security" not in answer.headers  # RFC 6797, 7.2
+        assert "Location" not in response.headers
+        assert "Strict-Transport-Security" not in response.headers  # RFC 6797, 7.2
 
     def test_requests_with_a_token_are_rejected(self, gateway, bearer):
-        answer = gateway.call_plainly("GET", "/docs", headers=bearer)
-        assert_nginx_problem(answer, 403, "forbidden", "/docs")
+        response = gateway.call_plainly("GET", "/docs", headers=bearer)
+        assert_nginx_problem(response, 403, "forbidden", "/docs")
 
     def test_acme_challenge_is_served(self, gateway):
         place = gateway.folder / "acme" / ".well-known" / "acme-challenge"
         place.mkdir(parents=True)
         (place / "proof").write_text("proven")
-        answer = gateway.call_plainly("GET", "/.well-known/acme-challenge/proof")
-        assert (answer.status, answer.body) == (200, b"proven")
+        response = gateway.call_plainly("GET", "/.well-known/acme-challenge/proof")
+        assert (response.status, response.body) == (200, b"proven")
 
 
 class TestCompression:
@@ -329,11 +332,11 @@ class TestCompression:
         for number in range(10):
             gateway.call("POST", "/api/v1/tasks", {"title": f"Task {number}"}, bearer)
         plain = gateway.call("GET", "/api/v1/tasks", headers=bearer)
-        answer = gateway.call("GET", "/api/v1/tasks", headers=bearer | self.GZIP)
-        assert answer.headers["Content-Encoding"] == "gzip"
-        assert gzip.decompress(answer.body) == plain.body
-        assert "Accept-Encoding" in ", ".join(answer.headers.get_all("Vary"))
-        conditional = {"If-None-Match": answer.headers["ETag"]}
+        response = gateway.call("GET", "/api/v1/tasks", headers=bearer | self.GZIP)
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(response.body) == plain.body
+        assert "Accept-Encoding" in ", ".join(response.headers.get_all("Vary"))
+        conditional = {"If-None-Match": response.headers["ETag"]}
         assert (
             gateway.call("GET", "/api/v1/tasks", headers=bearer | self.GZIP | conditional).status
             == 304
@@ -345,17 +348,17 @@ class TestCompression:
             "/api/v1/openapi.yaml",
             "/assets/swagger-ui-bundle.js",
         ):
-            answer = gateway.call("GET", path, headers=self.GZIP)
-            assert answer.headers["Content-Encoding"] == "gzip"
+            response = gateway.call("GET", path, headers=self.GZIP)
+            assert response.headers["Content-Encoding"] == "gzip"
 
     def test_resource_with_version_keeps_its_strong_etag(self, gateway, bearer):
         long = {"title": "Long", "description": "x" * 5000}
-        made = gateway.call("POST", "/api/v1/tasks", long, bearer | self.GZIP)
-        path = f"/api/v1/tasks/{made.json['id']}"
+        created = gateway.call("POST", "/api/v1/tasks", long, bearer | self.GZIP)
+        path = f"/api/v1/tasks/{created.json['id']}"
         read = gateway.call("GET", path, headers=bearer | self.GZIP)
-        for answer in (made, read):
-            assert answer.headers["ETag"] == '"1"'
-            assert "Content-Encoding" not in answer.headers
+        for response in (created, read):
+            assert response.headers["ETag"] == '"1"'
+            assert "Content-Encoding" not in response.headers
         conditional = bearer | {"If-Match": read.headers["ETag"]}
         assert gateway.call("PATCH", path, {"title": "Longer"}, conditional).status == 200
 
@@ -364,9 +367,9 @@ class TestCompression:
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
         gateway.call("POST", "/api/v1/auth/register", account)
         login = {"username": name, "password": PASSWORD}
-        answer = gateway.call("POST", "/api/v1/auth/login", login, self.GZIP)
-        assert answer.status == 200
-        assert "Content-Encoding" not in answer.headers
+        response = gateway.call("POST", "/api/v1/auth/login", login, self.GZIP)
+        assert response.status == 200
+        assert "Content-Encoding" not in response.headers
 
 
 class TestFailover:
@@ -380,17 +383,17 @@ class TestFailover:
                 # A request that the killed process had gets 503, and is repeated.
                 key = bearer | {"Idempotency-Key": str(number)}
                 task = {"title": f"Task {number}"}
-                answers = [gateway.call("POST", "/api/v1/tasks", task, key)]
-                while answers[-1].status == 503 and len(answers) < 3:
-                    assert answers[-1].headers["Retry-After"] == "5"
-                    answers.append(gateway.call("POST", "/api/v1/tasks", task, key))
-                assert answers[-1].status == 201
+                responses = [gateway.call("POST", "/api/v1/tasks", task, key)]
+                while responses[-1].status == 503 and len(responses) < 3:
+                    assert responses[-1].headers["Retry-After"] == "5"
+                    responses.append(gateway.call("POST", "/api/v1/tasks", task, key))
+                assert responses[-1].status == 201
                 assert gateway.call("GET", "/api/v1/tasks", headers=bearer).status == 200
             listed = gateway.call("GET", "/api/v1/tasks?limit=200", headers=bearer).json["data"]
             assert sorted(int(task["title"][5:]) for task in listed) == list(range(20))
             second.kill()
-            answer = gateway.call("GET", "/api/v1/tasks", headers=bearer)
-            assert_nginx_problem(answer, 503, "unavailable", "/api/v1/tasks")
+            response = gateway.call("GET", "/api/v1/tasks", headers=bearer)
+            assert_nginx_problem(response, 503, "unavailable", "/api/v1/tasks")
             second.start()
             wait_for(lambda: gateway.call("GET", "/api/v1/tasks", headers=bearer).status == 200, 15)
 
@@ -402,29 +405,29 @@ class TestFailover:
             gateway = Gateway(tmp_path)
             gateway.set_upstream_ports([first, second])
             with gateway.running():
-                answer = gateway.call(method, "/api/v1/tasks", {} if "P" in method else None)
-                assert answer.status == 503
+                response = gateway.call(method, "/api/v1/tasks", {} if "P" in method else None)
+                assert response.status == 503
                 assert seen == [method] * times
 
 
 @contextmanager
 def dying_server(seen=None):
     """A server that reads requests and closes connections; yields its port and their methods."""
-    taken = [] if seen is None else seen
+    methods = [] if seen is None else seen
 
     class Dying(BaseHTTPRequestHandler):
         def handle_one_request(self):
             self.raw_requestline = self.rfile.readline(65537)
             if self.raw_requestline and self.parse_request():
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                taken.append(self.command)
+                methods.append(self.command)
             self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Dying)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield server.server_port, taken
+        yield server.server_port, methods
     finally:
         server.shutdown()
         thread.join()

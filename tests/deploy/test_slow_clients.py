@@ -20,7 +20,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def gateway():
-    # As few threads as there are by default.
+    # The default number of threads.
     with deployed(THREADS="4") as running:
         yield running.gateway
 
@@ -93,7 +93,7 @@ def test_e1_normal_client_is_served_within_a_second(gateway, login):
             created = send(client, "POST", "/api/v1/tasks", {"title": "Buy milk"}, bearer)
             listed = send(client, "GET", "/api/v1/tasks?limit=1", headers=bearer)
         elapsed = time.monotonic() - start
-        # nginx logs completed requests: none of the slow clients' is.
+        # nginx logs completed requests: those of slow clients are still open.
         assert [line for line in gateway.log() if line["user_agent"] == SLOW] == []
     assert (tokens.status, created.status, listed.status) == (200, 201, 200)
     assert listed.json["data"][0]["title"] == "Buy milk"

@@ -17,7 +17,7 @@ SERVICES = [
     "task-api-worker@1.service",
     "task-api-beat.service",
 ]
-# Of 100: without any of the hardening it is 96, and what may talk to the network is never at 0.
+# Maximum exposure, of 100. Without hardening it is 96; a service with network access is never at 0.
 EXPOSURE = 15
 
 needs_systemd = pytest.mark.skipif(
@@ -57,10 +57,10 @@ def test_units_are_valid(machine, name):
 @needs_systemd
 @pytest.mark.parametrize("name", SERVICES)
 def test_units_are_sandboxed(machine, name):
-    judged = analyze(
+    report = analyze(
         "security", "--offline=yes", f"--threshold={EXPOSURE}", f"--root={machine}", name
     )
-    assert judged.returncode == 0, judged.stdout
+    assert report.returncode == 0, report.stdout
 
 
 def test_units_run_existing_commands(app):
@@ -80,17 +80,19 @@ def test_workers_have_unique_names_and_time_to_stop():
     assert "\nKillMode=mixed\nTimeoutStopSec=90\n" in unit
 
 
-def test_graceful_timeout_is_shorter_than_systemds():
+def test_graceful_timeout_is_shorter_than_systemd_timeout():
     grace = re.search(
         r"(?m)^graceful_timeout = (\d+)", (ROOT / "deploy" / "gunicorn.conf.py").read_text()
     )
-    patience = re.search(r"TimeoutStopSec=(\d+)\n", (UNITS / "task-api-web@.service").read_text())
-    assert int(grace[1]) < int(patience[1])
+    stop_timeout = re.search(
+        r"TimeoutStopSec=(\d+)\n", (UNITS / "task-api-web@.service").read_text()
+    )
+    assert int(grace[1]) < int(stop_timeout[1])
 
 
 def test_paths_of_units_are_documented():
     document = (ROOT / "docs" / "deployment.md").read_text()
-    for place in ("/opt/task-api/current", "/etc/task-api.env", "/var/lib/task-api"):
-        assert place in document
+    for path in ("/opt/task-api/current", "/etc/task-api.env", "/var/lib/task-api"):
+        assert path in document
     for unit in UNITS.glob("*.service"):
         assert unit.stem.rstrip("@") in document

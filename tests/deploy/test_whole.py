@@ -35,11 +35,11 @@ def installation(tmp_path_factory):
             "MAIL_USE_TLS": "0",
             "LOG_FORMAT": "json",
         }
-        made = enter(deployed(**settings))
-        environ = made.servers[0].environ
+        deployment = enter(deployed(**settings))
+        environ = deployment.servers[0].environ
         enter(worker(tmp_path_factory.mktemp("worker"), environ))
         yield (
-            made.gateway,
+            deployment.gateway,
             mailbox.received,
             lambda: beat(tmp_path_factory.mktemp("beat"), environ),
         )
@@ -75,18 +75,18 @@ def test_features_work_through_all_parts(installation):
     def call(method, path, body=None, **headers):
         return gateway.call(method, f"/api/v1{path}", body, bearer | headers)
 
-    # The worker sends what a request accepted for, and what it mails is good at either process.
+    # The worker sends the emails; either API process accepts the emailed token.
     [token] = re.findall(r"(?m)^[\w-]{43}\s*$", text_of(mail_on(received, "Confirm")))
     assert call("POST", "/auth/email/verify", {"token": token.strip()}).status == 204
     assert call("PATCH", "/auth/me", {"notify_on_create": True}).json["email_verified"] is True
 
     due = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = call("POST", "/tasks", {"title": "Water the plants", "due_at": due})
-    assert made.status == 201
-    assert made.json["url"] in text_of(mail_on(received, "Created: Water the plants"))
+    created = call("POST", "/tasks", {"title": "Water the plants", "due_at": due})
+    assert created.status == 201
+    assert created.json["url"] in text_of(mail_on(received, "Created: Water the plants"))
     time.sleep(2)
     with start_beat():
-        assert made.json["url"] in text_of(mail_on(received, "Due: Water the plants"))
+        assert created.json["url"] in text_of(mail_on(received, "Due: Water the plants"))
 
     rows = b"title,priority\nOne,high\n,low\nThree,none\n"
     accepted = call("POST", "/imports", rows, **CSV)
@@ -102,14 +102,14 @@ def test_features_work_through_all_parts(installation):
 
     listed = call("GET", "/tasks?limit=200")
     assert {task["title"] for task in listed.json["data"]} == titles
-    again = call("GET", "/tasks?limit=200", **{"If-None-Match": listed.headers["ETag"]})
-    assert again.status == 304
+    conditional = call("GET", "/tasks?limit=200", **{"If-None-Match": listed.headers["ETag"]})
+    assert conditional.status == 304
 
     assert call("POST", "/auth/logout").status == 204
     assert {call("GET", "/auth/me").json["code"] for _ in range(8)} == {"token_revoked"}
 
     others = [f"eve-{uuid4().hex[:8]}" for _ in range(8)]
-    opened = [
+    registrations = [
         gateway.call(
             "POST",
             "/api/v1/auth/register",
@@ -117,6 +117,6 @@ def test_features_work_through_all_parts(installation):
         ).status
         for other in others
     ]
-    # With the first account, as many as may be; the two processes count together.
-    assert opened.count(201) <= 3
-    assert opened[-1] == 429
+    # The limit is 3, and includes the first registration: both processes share the counter.
+    assert registrations.count(201) <= 3
+    assert registrations[-1] == 429
