@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Collection
 
 from flask import Response, request
 
+from app.db.types import ExpectedVersions
 from app.errors import BadRequest
 from app.request_context import request_context
 
@@ -13,9 +13,6 @@ from app.request_context import request_context
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS_RE = re.compile(rf"[\s,]*{_TAG}(?:\s*,[\s,]*{_TAG})*[\s,]*")
 _VERSION_TAG_RE = re.compile(r'"([1-9][0-9]{0,18})"')
-
-# The versions that a client is ready to overwrite; None stands for any.
-ExpectedVersions = Collection[int] | None
 
 
 def make_etag(version: int) -> str:

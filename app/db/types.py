@@ -1,6 +1,6 @@
 """Column types, and how their values are converted for Python and for JSON."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
@@ -24,6 +24,9 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 MAX_ID = 2**63 - 1
+
+# The versions of a row that a client is ready to overwrite; None stands for any.
+ExpectedVersions = Collection[int] | None
 
 # Converts all values of one column at once.
 ColumnProcessor = Callable[[Sequence[Any]], Iterable[Any]]

@@ -13,7 +13,7 @@ from app import clock
 from app.auth.models import Actor
 from app.db.transactions import commit
 from app.errors import NotFound, Problem
-from app.tasks.models import compute_changes, require_version
+from app.tasks.models import compute_changes
 from app.tasks.operations import Operation
 from app.tasks.services import (
     TaskRow,
@@ -21,6 +21,7 @@ from app.tasks.services import (
     insert_rows,
     lock_rows,
     new_rows,
+    require_version,
     update_rows,
 )
 

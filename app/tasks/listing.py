@@ -72,7 +72,7 @@ def filter_params(
     filters: Mapping[str, Any], owner_id: int, time_zone: str, now: datetime
 ) -> dict[str, Any]:
     """Return the parameters of the filters; dates are days in ``time_zone``."""
-    params = {name: value for name, value in filters.items() if not name.startswith("due_")}
+    params = dict(filters)
     if "q" in filters:
         params["q"] = owner_words(owner_id, filters["q"])
     if "due_before" in filters:

@@ -1,6 +1,6 @@
 """Model of tasks, and the columns that are derived from others."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -13,7 +13,6 @@ from app.auth.models import User
 from app.db.base import Model
 from app.db.indexes import dialect_index, keyset_index
 from app.db.types import BigIntId, BinaryCollatedString, OrderedEnum, SearchVector, StringEnum
-from app.errors import StaleVersion
 from app.tasks.search import stored_words
 from app.tasks.search_index import attach_search_index
 
@@ -149,12 +148,6 @@ CLIENT_COLUMNS = (
     Task.time_zone,
     Task.position,
 )
-
-
-def require_version(version: int, expected: Collection[int] | None) -> None:
-    """Raise StaleVersion unless ``version`` is one of the expected; None stands for any."""
-    if expected is not None and version not in expected:
-        raise StaleVersion(version)
 
 
 def compute_changes(

@@ -30,13 +30,12 @@ from app.db.types import MAX_ID
 from app.errors import ValidationFailed
 from app.errors.handlers import to_dict
 from app.extensions import ma
+from app.tasks.listing import TASKS
 from app.tasks.models import Priority, Status, Task
 from app.tasks.operations import Operation
 from app.tasks.positions import MAX_LENGTH
 
 NOT_EMPTY = validate.Length(min=1)
-SORTS = ("created_at", "updated_at", "due", "priority", "title", "position")
-
 
 _both_due = {
     "required": ["due_date", "due_at"],
@@ -44,7 +43,7 @@ _both_due = {
 }
 
 
-class TaskFields(ma.Schema):
+class TaskBodySchema(ma.Schema):
     """The fields of a task that clients can set."""
 
     class Meta:
@@ -76,19 +75,19 @@ class TaskFields(ma.Schema):
             )
 
 
-class CreateTaskSchema(TaskFields):
+class CreateTaskSchema(TaskBodySchema):
     pass
 
 
-class ReplaceTaskSchema(TaskFields):
+class ReplaceTaskSchema(TaskBodySchema):
     class Meta:
         example = {"status": "in_progress"}
-        rule = TaskFields.Meta.rule
+        rule = TaskBodySchema.Meta.rule
 
     status = Enum(Status, required=True)
 
 
-class UpdateTaskSchema(TaskFields):
+class UpdateTaskSchema(TaskBodySchema):
     pass
 
 
@@ -165,7 +164,7 @@ class BatchSchema(ma.Schema):
 
 
 class TaskQuerySchema(PaginationSchema):
-    sort = Sort(SORTS, load_default="-created_at")
+    sort = Sort(TASKS.sorts, load_default="-created_at")
     owner_id = QueryInteger(minimum=1, maximum=MAX_ID, load_default=None)
     status = DelimitedList(Enum(Status), validate=NOT_EMPTY)
     priority = DelimitedList(Enum(Priority), validate=NOT_EMPTY)
@@ -178,6 +177,7 @@ class TaskQuerySchema(PaginationSchema):
     overdue = QueryBoolean()
     q = String(min_length=1, max_length=200, strip=True)
 
+    # A filter has no load_default: each one that is present is applied.
     @post_load
     def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         paging = {name: data.pop(name) for name in ("limit", "cursor", "sort", "owner_id")}

@@ -1,6 +1,6 @@
 """Services of tasks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -14,7 +14,8 @@ from app.db.compiled import CompiledInsert, CompiledSelect, CompiledUpdate
 from app.db.engine import for_update
 from app.db.pagination import Page
 from app.db.transactions import begin, commit
-from app.errors import NotFound
+from app.db.types import ExpectedVersions
+from app.errors import NotFound, StaleVersion
 from app.extensions import db
 from app.tasks import emails, permissions, positions
 from app.tasks.listing import TASKS, filter_params
@@ -26,12 +27,9 @@ from app.tasks.models import (
     Task,
     build_task_values,
     compute_changes,
-    require_version,
 )
 
 TaskRow = dict[str, Any]
-# The versions that a client is ready to overwrite; None stands for any.
-ExpectedVersions = Collection[int] | None
 
 TABLE: Table = Task.metadata.tables["tasks"]
 _visible_task = (Task.id == bindparam("task_id"), permissions.can_view)
@@ -170,6 +168,12 @@ def delete_task(actor: Actor, task_id: int, *, expected: ExpectedVersions) -> No
     require_version(task["version"], expected)
     delete_rows(actor, [task])
     commit()
+
+
+def require_version(version: int, expected: ExpectedVersions) -> None:
+    """Raise StaleVersion unless ``version`` is one of the expected; None stands for any."""
+    if expected is not None and version not in expected:
+        raise StaleVersion(version)
 
 
 def new_rows(

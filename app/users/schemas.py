@@ -9,8 +9,7 @@ from app.api.schemas import PageSchema, PaginationSchema
 from app.auth.models import Role, User
 from app.auth.schemas import EmailAddressFilter, UserSchema
 from app.extensions import ma
-
-SORTS = ("created_at", "username")
+from app.users.services import USERS
 
 
 class AccountSchema(UserSchema):
@@ -36,7 +35,7 @@ class UpdateUserSchema(ma.Schema):
 
 
 class UserQuerySchema(PaginationSchema):
-    sort = Sort(SORTS, load_default="-created_at")
+    sort = Sort(USERS.sorts, load_default="-created_at")
     username = String(min_length=1, max_length=80, strip=True)
     email = EmailAddressFilter()
     role = Enum(Role)
