@@ -44,7 +44,7 @@ def test_generated_request_ids_are_unique(client):
 
 
 def responses(account):
-    """Yield a response of each kind."""
+    """Yield a response of each type, successes and errors."""
     task = account.task()
     yield account.get("/tasks")
     yield account.get(f"/tasks/{task['id']}")

@@ -186,7 +186,7 @@ def test_security_of_each_operation(document, operations):
 
 
 @pytest.mark.parametrize(
-    ("header", "taking", "status"),
+    ("header", "expected", "status"),
     [
         ("Idempotency-Key", CREATING, 409),
         ("If-Match", LOCKING, 412),
@@ -194,10 +194,12 @@ def test_security_of_each_operation(document, operations):
         ("X-Request-ID", OPERATIONS, 500),
     ],
 )
-def test_request_headers_are_documented(document, operations, header, taking, status):
-    found = {name for name, operation in operations.items() if header in names(operation, "header")}
-    assert found == taking
-    for name in taking:
+def test_request_headers_are_documented(document, operations, header, expected, status):
+    actual = {
+        name for name, operation in operations.items() if header in names(operation, "header")
+    }
+    assert actual == expected
+    for name in expected:
         assert status in responses_of(document, operations[name]), name
 
 
@@ -236,7 +238,7 @@ def test_media_types_of_request_bodies(operations):
 
 def test_every_error_is_a_problem_with_examples(document, operations):
     examples = document["components"]["examples"]
-    code_status = {kind.code: int(kind.status) for kind in all_problems()}
+    code_status = {problem.code: int(problem.status) for problem in all_problems()}
     for name, operation in operations.items():
         errors = {s: a for s, a in responses_of(document, operation).items() if s >= 400}
         assert {406, 422, 429, 500, 503} <= set(errors), name

@@ -80,7 +80,7 @@ class Gateway:
         left = iter(ports)
         self.upstream = re.sub(
             r"(?m)^    server \S+?(;|(?= ))",
-            lambda found: f"    server 127.0.0.1:{next(left)}{found[1]}",
+            lambda match: f"    server 127.0.0.1:{next(left)}{match[1]}",
             self.upstream,
         )
 

@@ -101,14 +101,14 @@ class TestFiles:
         problems = re.findall(
             r'"title":"([^"]+)","status":(\d+),"code":"([^"]+)","detail":"([^"]+)"', text
         )
-        known = {kind.code: kind for kind in all_problems()}
+        known = {problem.code: problem for problem in all_problems()}
         types = text.partition("$problem_code {")[2].partition("}")[0]
         assert [code for _, _, code, _ in problems] == re.findall(r" ([a-z_]+);", types)
         for title, status, code, detail in problems:
-            kind = known[code]
-            assert (title, int(status)) == (kind.title, kind.status)
+            problem = known[code]
+            assert (title, int(status)) == (problem.title, problem.status)
             if code != "forbidden":
-                assert detail == kind.detail
+                assert detail == problem.detail
 
     def test_body_limits_are_slightly_above_the_api(self):
         text = (NGINX / "task-api.conf").read_text()

@@ -69,11 +69,11 @@ def slow_clients(gateway, token):
 
     with ExitStack() as stack:
         senders = []
-        for kind, start in starts.items():
+        for client_type, start in starts.items():
             for _ in range(CLIENTS):
                 connection = stack.enter_context(connect(gateway))
                 connection.sendall(start.encode())
-                if kind != "reader":
+                if client_type != "reader":
                     senders.append(connection)
         thread = threading.Thread(target=dribble, args=[senders])
         thread.start()

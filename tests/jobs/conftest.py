@@ -12,7 +12,7 @@ MEDIA_TYPES = {
 
 @pytest.fixture
 def import_file(drain):
-    """Imports a file and returns the finished job."""
+    """Import a file; return the finished job."""
 
     def run(user, content, name, **kwargs):
         body = content.encode() if isinstance(content, str) else content
@@ -26,7 +26,7 @@ def import_file(drain):
 
 @pytest.fixture
 def export_file(drain):
-    """Exports the tasks of a user and returns the response with the file."""
+    """Export the tasks of a user; return the response with the file."""
 
     def run(user, name):
         job = user.post("/exports", {"format": name})
@@ -41,7 +41,7 @@ def export_file(drain):
 
 @pytest.fixture
 def report():
-    """Returns the report of an import."""
+    """Return the report of an import."""
 
     def read(user, job):
         response = user.get(f"/jobs/{job['id']}/result")

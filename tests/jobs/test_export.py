@@ -37,7 +37,7 @@ EXAMPLES = [
 
 @pytest.fixture
 def add_tasks(app):
-    """Adds tasks directly to the table."""
+    """Insert tasks directly into the table."""
 
     def insert_rows(user, count):
         rows = [TaskRow(created_by=user.id, title=f"{number}") for number in range(count)]

@@ -203,7 +203,7 @@ class TestRetry:
 
     @pytest.fixture
     def failing_at(self, monkeypatch):
-        """Makes the batch after so many rows fail once."""
+        """Make the batch after this number of rows fail once."""
 
         def arm(processed, error=RuntimeError):
             store, armed = imports._store, [True]

@@ -157,10 +157,10 @@ def test_newest_twenty_finished_jobs_are_kept(alice, bob, drain, stored):
     for _ in range(23):
         ids.append(alice.post("/exports", {"format": "csv"}).json["id"])
         drain()
-    kept = [job["id"] for job in alice.get("/jobs").json["data"]]
-    assert kept == ids[:1:-1]  # twenty, and the last one, which was unfinished when it was created
+    remaining = [job["id"] for job in alice.get("/jobs").json["data"]]
+    assert remaining == ids[:1:-1]  # 20 finished jobs, and the newest, unfinished at its creation
     pieces = stored(select(FilePiece.job_id).distinct())
-    assert {job_id for (job_id,) in pieces} == {bobs_id, *kept}
+    assert {job_id for (job_id,) in pieces} == {bobs_id, *remaining}
 
 
 def test_job_is_retried_and_fails_after_the_last_attempt(

@@ -19,7 +19,7 @@ ICS = b"BEGIN:VCALENDAR\r\nBEGIN:VTODO\r\nSUMMARY:a\r\nEND:VTODO\r\nEND:VCALENDA
 
 @pytest.fixture
 def send(alice):
-    """Sends a raw body."""
+    """Send a raw body."""
 
     def call(content, content_type, **kwargs):
         return alice.post("/imports", data=content, content_type=content_type, **kwargs)
@@ -29,7 +29,7 @@ def send(alice):
 
 @pytest.fixture
 def send_form(alice):
-    """Sends a form; a file is a tuple of content, name and type."""
+    """Send a form; a file is a tuple of content, name and type."""
 
     def call(**fields):
         form = {

@@ -91,7 +91,7 @@ def read(client):
     assert client.log_in("user2", PASSWORD) == 200
     single = [client("GET", f"/tasks/{task_id}") for task_id in (2, 1, 999)]
     [_, first_page] = client("GET", "/tasks?limit=50")
-    # Peers find words anywhere, ours finds the beginnings of words: no title tells them apart here.
+    # Peers match substrings, ours matches prefixes of words: these titles give the same results.
     queries = (
         "",
         f"&cursor={first_page['next_cursor']}",
@@ -170,7 +170,7 @@ def test_wrong_response_stops_the_benchmark_and_is_shown():
 
 @pytest.mark.parametrize("name", ["ours", *PEERS])
 def test_no_list_is_requested_twice_and_all_are_full(name):
-    """So no response can come from a memory."""
+    """Repeated requests could be answered from a cache."""
     with targets.filled(name, POSTGRES, users=2, tasks_per_user=500) as server:
         user = User(server.port, 1, range(1, 1000, 2))
         user.log_in()

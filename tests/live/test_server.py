@@ -1,4 +1,4 @@
-"""The started server: under load, and asked to stop.
+"""The started server: behavior under load and at shutdown.
 
 LOAD_SECONDS makes the load last longer than it does by default.
 """
@@ -70,7 +70,7 @@ def test_workers_end_with_a_killed_master():
 
 
 class Development(Server):
-    """A server as ``pipenv run dev`` starts it, of a copy of the code."""
+    """A server that ``pipenv run dev`` starts in a copy of the code."""
 
     def __init__(self, folder: Path) -> None:
         for name in ("app", "migrations", "deploy"):
@@ -81,7 +81,7 @@ class Development(Server):
         del self.environ["DATABASE_URL"]
         self.folder = folder
         scripts = tomllib.loads((folder / "Pipfile").read_text())["scripts"]
-        # Ctrl-C is ignored by what is started from a script in the background.
+        # A process that a script starts in the background ignores Ctrl-C.
         self.command = ["env", "--default-signal=INT", *shlex.split(scripts["dev"])]
         self.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 

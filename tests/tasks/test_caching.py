@@ -1,4 +1,4 @@
-"""Conditional reads: a list's ETag changes when the list does, and belongs to one user."""
+"""Conditional reads: an ETag of a list changes with the list, and is specific to a user."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -90,8 +90,8 @@ def test_same_list_has_the_same_body_and_headers(alice):
         assert again.headers[name] == head.headers[name] == first.headers[name]
 
 
-class Scene(NamedTuple):
-    """The users who write, and the task that they write to."""
+class Context(NamedTuple):
+    """The users and the task of a test."""
 
     app: Flask
     alice: Account
@@ -121,18 +121,18 @@ COPY = """
 """
 REPLACEMENT = {"title": "New milk", "status": "pending"}
 WRITES = {
-    "create": lambda scene: scene.alice.task("New milk"),
-    "replace": lambda scene: scene.alice.put(scene.path, REPLACEMENT),
-    "update": lambda scene: scene.alice.patch(scene.path, {"title": "Other milk"}),
-    "status": lambda scene: scene.alice.put(f"{scene.path}/status", {"status": "completed"}),
-    "delete": lambda scene: scene.alice.delete(scene.path),
-    "batch": Scene.batch,
-    "update by administrator": lambda scene: scene.admin.patch(scene.path, {"title": "Late"}),
-    "delete by administrator": lambda scene: scene.admin.delete(scene.path),
-    "bulk insert": Scene.insert,
-    "INSERT": lambda scene: scene.sql(COPY),
-    "UPDATE": lambda scene: scene.sql("UPDATE tasks SET title = 'Milk by hand'"),
-    "DELETE": lambda scene: scene.sql("DELETE FROM tasks"),
+    "create": lambda context: context.alice.task("New milk"),
+    "replace": lambda context: context.alice.put(context.path, REPLACEMENT),
+    "update": lambda context: context.alice.patch(context.path, {"title": "Other milk"}),
+    "status": lambda context: context.alice.put(f"{context.path}/status", {"status": "completed"}),
+    "delete": lambda context: context.alice.delete(context.path),
+    "batch": Context.batch,
+    "update by administrator": lambda context: context.admin.patch(context.path, {"title": "Late"}),
+    "delete by administrator": lambda context: context.admin.delete(context.path),
+    "bulk insert": Context.insert,
+    "INSERT": lambda context: context.sql(COPY),
+    "UPDATE": lambda context: context.sql("UPDATE tasks SET title = 'Milk by hand'"),
+    "DELETE": lambda context: context.sql("DELETE FROM tasks"),
 }
 
 
@@ -140,17 +140,17 @@ WRITES = {
 def test_reads_after_a_write_are_fresh_on_every_worker(app, alice, admin, worker, write):
     task = alice.task("Milk", due_date="2030-01-31")
     alice.task("Bread")
-    scene = Scene(app, alice, admin, task["id"])
+    context = Context(app, alice, admin, task["id"])
     workers = [alice, on(worker(), alice)]
     before = {query: alice.get(f"/tasks{query}") for query in LISTS}
     for account in workers:
-        assert account.get(scene.path).json == task
+        assert account.get(context.path).json == task
         for query in LISTS:
             assert account.get(f"/tasks{query}").data == before[query].data
-    WRITES[write](scene)
+    WRITES[write](context)
     for account in [*workers, on(worker(), alice)]:
-        expected = admin.get(scene.path)
-        response = account.get(scene.path)
+        expected = admin.get(context.path)
+        response = account.get(context.path)
         assert response.status_code == expected.status_code
         assert response.json.get("title") == expected.json.get("title")
         assert response.headers.get("ETag") == expected.headers.get("ETag")
@@ -307,11 +307,11 @@ def test_no_read_is_older_than_a_write_that_ended_before_it(app, alice, worker):
     applications = [app, worker()]
 
     def write(number):
-        account, dice = on(applications[number], alice), random.Random(number)
+        account, rng = on(applications[number], alice), random.Random(number)
         for _ in range(40):
-            task_id = ids[number * 2 + dice.randrange(2)]
+            task_id = ids[number * 2 + rng.randrange(2)]
             count = written[task_id] + 1
-            if dice.random() < 0.5:
+            if rng.random() < 0.5:
                 response = account.patch(f"/tasks/{task_id}", {"title": str(count)})
             else:
                 operation = {"op": "update", "id": task_id, "body": {"title": str(count)}}
@@ -323,12 +323,12 @@ def test_no_read_is_older_than_a_write_that_ended_before_it(app, alice, worker):
         account, tag, latest = on(applications[number % 2], alice), {}, {}
         reads = 0
         while not done.is_set():
-            known = dict(written)
+            minimum = dict(written)
             response = account.get("/tasks?limit=10", headers=tag if number % 4 > 1 else {})
             if response.status_code == 200:
                 latest = {task["id"]: int(task["title"]) for task in response.json["data"]}
                 tag = if_none_match(response)
-            assert all(latest[task_id] >= known[task_id] for task_id in ids), (latest, known)
+            assert all(latest[task_id] >= minimum[task_id] for task_id in ids), (latest, minimum)
             reads += 1
         return reads
 

@@ -59,17 +59,19 @@ def titles(account, q):
 
 def runs(text):
     """Split text into words and runs of other signs; a combining mark joins what precedes it."""
-    kinds, kind = [], " "
+    types, run_type = [], " "
     for sign in normalize("NFC", text):
         if sign.isalnum():
-            kind = "w"
+            run_type = "w"
         elif sign.isspace():
-            kind = " "
-        elif kind != "w" or category(sign)[0] != "M":
-            kind = "s"
-        kinds.append(kind)
-    pairs = groupby(zip(kinds, normalize("NFC", text), strict=True), key=lambda pair: pair[0])
-    return [(kind, "".join(sign for _, sign in run)) for kind, run in pairs if kind != " "]
+            run_type = " "
+        elif run_type != "w" or category(sign)[0] != "M":
+            run_type = "s"
+        types.append(run_type)
+    pairs = groupby(zip(types, normalize("NFC", text), strict=True), key=lambda pair: pair[0])
+    return [
+        (run_type, "".join(sign for _, sign in run)) for run_type, run in pairs if run_type != " "
+    ]
 
 
 def bare(word):
@@ -84,17 +86,17 @@ def is_found(q, text):
     """Return whether the text has each word of ``q`` as a prefix, and each run of signs."""
     text_runs = runs(text)
     return all(
-        any(bare(word).startswith(bare(part)) for run_kind, word in text_runs if run_kind == "w")
-        if kind == "w"
+        any(bare(word).startswith(bare(part)) for text_type, word in text_runs if text_type == "w")
+        if run_type == "w"
         else all(
             any(
                 part[at : at + MAX_SIGNS_LENGTH] in signs
-                for run_kind, signs in text_runs
-                if run_kind == "s"
+                for text_type, signs in text_runs
+                if text_type == "s"
             )
             for at in range(len(part))
         )
-        for kind, part in runs(q)
+        for run_type, part in runs(q)
     )
 
 
