@@ -145,9 +145,10 @@ def bearer_token() -> str:
 
 
 def _find_actor(token: str) -> Actor:
+    admins_require_mfa: bool = current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"]
     if token.startswith(personal_tokens.PREFIX):
-        return personal_tokens.authenticate(token)
-    return sessions.authenticate(jwt.decode(token))
+        return personal_tokens.authenticate(token, admins_require_mfa=admins_require_mfa)
+    return sessions.authenticate(jwt.decode(token), admins_require_mfa=admins_require_mfa)
 
 
 def current_user_id() -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from flask import current_app
 from sqlalchemy import bindparam, delete, func, select, update
 
 from app import clock
@@ -73,12 +72,12 @@ class NewToken(NamedTuple):
     token: str
 
 
-def authenticate(token: str) -> Actor:
+def authenticate(token: str, *, admins_require_mfa: bool) -> Actor:
     """Return the actor of a token. Raises InvalidToken, TokenExpired or AccountDisabled."""
     row = TOKEN_QUERY.first(
         {
             "token_hash": _hash(token),
-            "admins_require_mfa": current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"],
+            "admins_require_mfa": admins_require_mfa,
         }
     )
     if row is None:

@@ -3,7 +3,6 @@
 import secrets
 from datetime import datetime, timedelta
 
-from flask import current_app
 from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import joinedload
 
@@ -59,16 +58,13 @@ SESSIONS = KeysetPaginator(
 )
 
 
-def authenticate(claims: Claims) -> Actor:
+def authenticate(claims: Claims, *, admins_require_mfa: bool) -> Actor:
     """Return the actor of a token.
 
     Raises TokenRevoked if its session has ended, AccountDisabled if its user is disabled.
     """
     row = SESSION_QUERY.first(
-        {
-            "session_id": claims.session_id,
-            "admins_require_mfa": current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"],
-        },
+        {"session_id": claims.session_id, "admins_require_mfa": admins_require_mfa}
     )
     if row is None:
         raise TokenRevoked
