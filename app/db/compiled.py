@@ -6,6 +6,7 @@ docs/decisions/0018-compiled-statements.md has the figures.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,15 +211,9 @@ def execute(engine: Engine, text: str, values: Any, *, writes: bool) -> Rows:
         if writes:
             begin_write(transaction)
         return _execute(transaction.connection, engine, text, values, transaction)
-    if writes:
-        with sqlite_write_lock(engine):
-            return _execute_autocommit(engine, text, values)
-    return _execute_autocommit(engine, text, values)
-
-
-def _execute_autocommit(engine: Engine, text: str, values: Any) -> Rows:
+    lock = sqlite_write_lock(engine) if writes else nullcontext()
     try:
-        with connections.checkout(engine) as connection:
+        with lock, connections.checkout(engine) as connection:
             try:
                 return _execute(connection, engine, text, values)
             except DBAPIError:

@@ -20,27 +20,16 @@ class RequestConnection:
 
     pooled: PoolProxiedConnection | None = None
     session: "Session | None" = None
-    _bound: Connection | None = None
+    bound: Connection | None = None
 
     def bind_session(self, engine: Engine, session: "Session") -> Connection | None:
         """Return the connection for a transaction of ``session``, or None if there is none."""
         if self.pooled is None or not self.pooled.is_valid:
             return None
-        if self._bound is None or self._bound.invalidated:
-            self._bound = Connection(engine, self.pooled)
+        if self.bound is None or self.bound.invalidated:
+            self.bound = Connection(engine, self.pooled)
         self.session = session
-        return self._bound
-
-    def close(self) -> None:
-        """Return the connection to the pool."""
-        # A session of an outer application context may outlive the request.
-        if self.session is not None and self.session.in_transaction():
-            self.session.close()
-        if self._bound is not None:
-            self._bound.close()
-        if self.pooled is not None:
-            self.pooled.close()
-        self.session = self._bound = self.pooled = None
+        return self.bound
 
 
 _current: ContextVar[RequestConnection | None] = ContextVar("request_connection", default=None)
@@ -48,14 +37,20 @@ _current: ContextVar[RequestConnection | None] = ContextVar("request_connection"
 
 @contextmanager
 def scope() -> Iterator[RequestConnection]:
-    """Share one connection between the statements within."""
-    connection = RequestConnection()
-    _current.set(connection)
+    """Share one connection between the statements within, and return it to the pool."""
+    shared = RequestConnection()
+    _current.set(shared)
     try:
-        yield connection
+        yield shared
     finally:
         _current.set(None)
-        connection.close()
+        # A session of an outer application context may outlive the request.
+        if shared.session is not None and shared.session.in_transaction():
+            shared.session.close()
+        if shared.bound is not None:
+            shared.bound.close()
+        if shared.pooled is not None:
+            shared.pooled.close()
 
 
 @contextmanager

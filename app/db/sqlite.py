@@ -41,21 +41,17 @@ class SqliteWriteLock:
             yield
             return
         try:
-            file = self._open()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            # Opened on first use: processes that inherit one descriptor by fork share its lock.
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+                weakref.finalize(self, os.close, self._file)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                fcntl.flock(file, fcntl.LOCK_UN)
+                fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
             self._threads.release()
-
-    def _open(self) -> int:
-        # Opened on first use: processes that inherit one descriptor by fork share its lock.
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            weakref.finalize(self, os.close, self._file)
-        return self._file
 
 
 def configure(engine: Engine, timeout: float) -> None:
