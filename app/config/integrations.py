@@ -4,15 +4,14 @@ Their packages are not part of the default installation.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
+from typing import NamedTuple
 
 INSTALL = 'pipenv sync --categories "packages observability"'
 OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-@dataclass(frozen=True)
-class Integration:
+class Integration(NamedTuple):
     """An optional integration: the variable that enables it and the modules that it needs."""
 
     variable: str
@@ -34,18 +33,12 @@ def enabled_integrations(environ: Mapping[str, str]) -> Iterator[Integration]:
         yield Integration("SENTRY_DSN", ("sentry_sdk",), "app.observability.sentry")
 
 
-def find_missing_packages(environ: Mapping[str, str]) -> list[str]:
-    """Return a problem for each enabled integration whose packages are not installed."""
-    return [
-        f"{integration.variable} is set, but its packages are not installed: run {INSTALL}"
-        for integration in enabled_integrations(environ)
-        if not all(_is_installed(module) for module in integration.requires)
-    ]
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        import_module(module)
-    except ImportError:
-        return False
-    return True
+def find_missing_packages(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a problem for each enabled integration whose packages are not installed."""
+    for integration in enabled_integrations(environ):
+        try:
+            for module in integration.requires:
+                import_module(module)
+        except ImportError:
+            name = integration.variable
+            yield f"{name} is set, but its packages are not installed: run {INSTALL}"

@@ -6,16 +6,23 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 from sqlalchemy.engine import make_url
 
 from app.config import production
-from app.config.exceptions import ConfigurationError
 from app.config.integrations import find_missing_packages
 from app.config.parsers import database_url
 from app.config.secret_keys import generate_missing_secrets, split_secrets
 from app.config.settings import ENVIRONMENTS, SETTINGS, Config
 
 ConfigSource = str | type | Mapping[str, Any] | None
+
+
+class ConfigurationError(click.ClickException):
+    """Invalid settings; the message lists every problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("Invalid configuration:\n- " + "\n- ".join(problems))
 
 
 def load(source: ConfigSource = None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

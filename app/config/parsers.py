@@ -1,6 +1,7 @@
 """Parsers of settings: each turns text into a value or raises ValueError with what it must be."""
 
 import re
+from collections.abc import Callable
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
@@ -102,15 +103,13 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def log_level(text: str) -> str:
-    word = text.strip().upper()
-    if word not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-        raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return word
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of a choice, in upper or lower case."""
 
+    def parse(text: str) -> str:
+        for word in words:
+            if word.lower() == text.strip().lower():
+                return word
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
 
-def log_format(text: str) -> str:
-    word = text.strip().lower()
-    if word not in {"json", "text"}:
-        raise ValueError("must be json or text")
-    return word
+    return parse

@@ -1,176 +1,142 @@
-"""Settings: names, parsers, descriptions and defaults."""
+"""Settings: names, defaults, descriptions and parsers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.config import parsers
 
+Parser = Callable[[str], Any]
+
 ROOT = Path(__file__).resolve().parent.parent.parent
+# By the type of a setting's default.
+PARSERS: dict[type, Parser] = {bool: parsers.boolean, int: parsers.positive_integer}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """An environment variable that configures the application."""
 
     name: str
-    parse: Callable[[str], Any]
+    default: bool | int | str | None
     description: str
+    parser: Parser | None = None
+
+    def parse(self, text: str) -> Any:
+        """Return the value of a text. Raises ValueError with what it must be."""
+        return (self.parser or PARSERS.get(type(self.default), str))(text)
 
 
-SETTINGS = (
-    Setting("DATABASE_URL", parsers.database_url, "Database: `sqlite:///` or `postgresql://`."),
-    Setting(
-        "SECRET_KEY",
-        str,
-        "Signs cursors and login challenges, encrypts TOTP secrets. At least 32 bytes.",
-    ),
-    Setting(
-        "JWT_SECRET_KEY",
-        str,
-        "Signs tokens. At least 32 bytes. With several, comma-separated, the first signs and all"
-        " verify.",
-    ),
-    Setting("PUBLIC_URL", parsers.base_url, "Base URL of every link in responses and emails."),
-    Setting("ALLOW_SQLITE", parsers.boolean, "Allows SQLite in production."),
-    Setting("INSTANCE_PATH", str, "Directory of the SQLite database and the generated secrets."),
-    Setting("HOST", str, "Address that the server listens on."),
-    Setting("PORT", parsers.positive_integer, "Port that the server listens on."),
-    Setting("WEB_CONCURRENCY", parsers.positive_integer, "Number of worker processes."),
-    Setting(
-        "THREADS", parsers.positive_integer, "Threads and database connections of each worker."
-    ),
-    Setting(
-        "DB_POOL_TIMEOUT",
-        parsers.positive_integer,
-        "Seconds to wait for a free database connection.",
-    ),
-    Setting("DB_TIMEOUT", parsers.positive_integer, "Seconds until a PostgreSQL query times out."),
-    Setting(
-        "ACCESS_TOKEN_MINUTES", parsers.positive_integer, "Lifetime of access tokens in minutes."
-    ),
-    Setting(
-        "REFRESH_TOKEN_DAYS",
-        parsers.positive_integer,
-        "Lifetime of refresh tokens in days; an idle session ends with its refresh token.",
-    ),
-    Setting("SESSION_DAYS", parsers.positive_integer, "Maximum lifetime of a session in days."),
-    Setting(
-        "REQUIRE_ADMIN_SECOND_FACTOR",
-        parsers.boolean,
-        "Grants administrators their rights only if they have a second factor.",
-    ),
-    Setting("MAIL_SERVER", str, "SMTP server; without one, production sends no email."),
-    Setting("MAIL_PORT", parsers.positive_integer, "Port of the SMTP server."),
-    Setting(
-        "MAIL_USE_TLS", parsers.boolean, "Uses STARTTLS and verifies the server's certificate."
-    ),
-    Setting("MAIL_USE_SSL", parsers.boolean, "Uses implicit TLS (port 465) instead of STARTTLS."),
-    Setting("MAIL_USERNAME", str, "User name for the SMTP server."),
-    Setting("MAIL_PASSWORD", str, "Password for the SMTP server."),
-    Setting("MAIL_DEFAULT_SENDER", parsers.email_address, "`From` address of emails."),
-    Setting("MAIL_TIMEOUT", parsers.positive_integer, "Timeout of the SMTP server in seconds."),
-    Setting("APP_URL", parsers.base_url, "Base URL of the front end that emails link to."),
-    Setting(
-        "MAX_CONTENT_LENGTH", parsers.positive_integer, "Maximum size of a request body in bytes."
-    ),
-    Setting(
-        "MAX_UPLOAD_LENGTH", parsers.positive_integer, "Maximum size of an import file in bytes."
-    ),
-    Setting("JOB_DAYS", parsers.positive_integer, "Retention of exports, imports and their files."),
-    Setting(
-        "REDIS_URL", parsers.redis_url, "Redis for shared rate limits, and the default broker."
-    ),
-    Setting(
-        "CELERY_BROKER_URL", parsers.broker_url, "Celery broker, if it is another than `REDIS_URL`."
-    ),
-    Setting("RATELIMIT_ENABLED", parsers.boolean, "Enables rate limits."),
-    Setting("RATE_LIMIT_READS", parsers.rate_limit, "Read requests per user or anonymous address."),
-    Setting(
-        "RATE_LIMIT_WRITES", parsers.rate_limit, "Write requests per user or anonymous address."
-    ),
-    Setting("RATE_LIMIT_LOGIN", parsers.rate_limit, "Login requests per address."),
-    Setting("RATE_LIMIT_LOGIN_ACCOUNT", parsers.rate_limit, "Password attempts per account."),
-    Setting("RATE_LIMIT_REGISTER", parsers.rate_limit, "Registrations per address."),
-    Setting("RATE_LIMIT_REGISTER_ACCOUNT", parsers.rate_limit, "Registrations per email address."),
-    Setting(
+RATE_LIMITS = (
+    ("RATE_LIMIT_READS", "1200 per minute", "Read requests per user or anonymous address."),
+    ("RATE_LIMIT_WRITES", "300 per minute", "Write requests per user or anonymous address."),
+    ("RATE_LIMIT_LOGIN", "5 per minute", "Login requests per address."),
+    ("RATE_LIMIT_LOGIN_ACCOUNT", "10 per 15 minutes", "Password attempts per account."),
+    ("RATE_LIMIT_REGISTER", "5 per minute", "Registrations per address."),
+    ("RATE_LIMIT_REGISTER_ACCOUNT", "10 per 15 minutes", "Registrations per email address."),
+    (
         "RATE_LIMIT_RECOVERY",
-        parsers.rate_limit,
+        "5 per minute",
         "Requests to each account recovery endpoint per address.",
     ),
-    Setting("RATE_LIMIT_RECOVERY_ACCOUNT", parsers.rate_limit, "Recovery emails per account."),
-    Setting("RATE_LIMIT_REFRESH", parsers.rate_limit, "Refresh requests per address."),
-    Setting("RATE_LIMIT_REFRESH_ACCOUNT", parsers.rate_limit, "Refresh requests per account."),
-    Setting(
-        "TRUSTED_PROXIES",
-        parsers.non_negative_integer,
-        "Number of reverse proxies whose `X-Forwarded-*` headers are trusted.",
-    ),
-    Setting("TRUSTED_HOSTS", parsers.host_names, "Accepted `Host` headers; all by default."),
-    Setting("CORS_ORIGINS", parsers.origins, "Origins allowed by CORS, or `*` for all."),
-    Setting("AUDIT_DAYS", parsers.positive_integer, "Retention of audit events in days."),
-    Setting("LOG_LEVEL", parsers.log_level, "Minimum level of log messages."),
-    Setting("METRICS", parsers.boolean, "Enables `/metrics` for Prometheus."),
-    Setting("LOG_FORMAT", parsers.log_format, "Format of log lines: `json` or `text`."),
+    ("RATE_LIMIT_RECOVERY_ACCOUNT", "10 per 15 minutes", "Recovery emails per account."),
+    ("RATE_LIMIT_REFRESH", "5 per minute", "Refresh requests per address."),
+    ("RATE_LIMIT_REFRESH_ACCOUNT", "10 per 15 minutes", "Refresh requests per account."),
 )
+TABLE: tuple[tuple[Any, ...], ...] = (
+    ("DATABASE_URL", None, "Database: `sqlite:///` or `postgresql://`.", parsers.database_url),
+    (
+        "SECRET_KEY",
+        None,
+        "Signs cursors and login challenges, encrypts TOTP secrets. At least 32 bytes.",
+    ),
+    (
+        "JWT_SECRET_KEY",
+        None,
+        "Signs tokens. 32 bytes or more. Of several, comma-separated, the first signs, all verify.",
+    ),
+    ("PUBLIC_URL", None, "Base URL of every link in responses and emails.", parsers.base_url),
+    ("ALLOW_SQLITE", False, "Allows SQLite in production."),
+    (
+        "INSTANCE_PATH",
+        str(ROOT / "instance"),
+        "Directory of the SQLite database and the generated secrets.",
+    ),
+    ("HOST", "127.0.0.1", "Address that the server listens on."),
+    ("PORT", 5000, "Port that the server listens on."),
+    ("WEB_CONCURRENCY", 2, "Number of worker processes."),
+    ("THREADS", 4, "Threads and database connections of each worker."),
+    ("DB_POOL_TIMEOUT", 10, "Seconds to wait for a free database connection."),
+    ("DB_TIMEOUT", 10, "Seconds until a PostgreSQL query times out."),
+    ("ACCESS_TOKEN_MINUTES", 15, "Lifetime of access tokens in minutes."),
+    (
+        "REFRESH_TOKEN_DAYS",
+        30,
+        "Lifetime of refresh tokens in days; an idle session ends with its refresh token.",
+    ),
+    ("SESSION_DAYS", 90, "Maximum lifetime of a session in days."),
+    (
+        "REQUIRE_ADMIN_SECOND_FACTOR",
+        False,
+        "Grants administrators their rights only if they have a second factor.",
+    ),
+    ("MAIL_SERVER", None, "SMTP server; without one, production sends no email."),
+    ("MAIL_PORT", 587, "Port of the SMTP server."),
+    ("MAIL_USE_TLS", True, "Uses STARTTLS and verifies the server's certificate."),
+    ("MAIL_USE_SSL", False, "Uses implicit TLS (port 465) instead of STARTTLS."),
+    ("MAIL_USERNAME", None, "User name for the SMTP server."),
+    ("MAIL_PASSWORD", None, "Password for the SMTP server."),
+    ("MAIL_DEFAULT_SENDER", None, "`From` address of emails.", parsers.email_address),
+    ("MAIL_TIMEOUT", 10, "Timeout of the SMTP server in seconds."),
+    ("APP_URL", None, "Base URL of the front end that emails link to.", parsers.base_url),
+    ("MAX_CONTENT_LENGTH", 1024 * 1024, "Maximum size of a request body in bytes."),
+    ("MAX_UPLOAD_LENGTH", 64 * 1024 * 1024, "Maximum size of an import file in bytes."),
+    ("JOB_DAYS", 7, "Retention of exports, imports and their files."),
+    (
+        "REDIS_URL",
+        None,
+        "Redis for shared rate limits, and the default broker.",
+        parsers.redis_url,
+    ),
+    (
+        "CELERY_BROKER_URL",
+        None,
+        "Celery broker, if it is another than `REDIS_URL`.",
+        parsers.broker_url,
+    ),
+    ("RATELIMIT_ENABLED", True, "Enables rate limits."),
+    *((*row, parsers.rate_limit) for row in RATE_LIMITS),
+    (
+        "TRUSTED_PROXIES",
+        0,
+        "Number of reverse proxies whose `X-Forwarded-*` headers are trusted.",
+        parsers.non_negative_integer,
+    ),
+    ("TRUSTED_HOSTS", None, "Accepted `Host` headers; all by default.", parsers.host_names),
+    ("CORS_ORIGINS", None, "Origins allowed by CORS, or `*` for all.", parsers.origins),
+    ("AUDIT_DAYS", 365, "Retention of audit events in days."),
+    (
+        "LOG_LEVEL",
+        "INFO",
+        "Minimum level of log messages.",
+        parsers.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    ),
+    ("METRICS", False, "Enables `/metrics` for Prometheus."),
+    (
+        "LOG_FORMAT",
+        "text",
+        "Format of log lines: `json` or `text`.",
+        parsers.one_of("json", "text"),
+    ),
+)
+SETTINGS = tuple(Setting(*row) for row in TABLE)
 
 
 class Config:
-    """Defaults of every environment."""
+    """Every environment; the defaults of the settings are attributes too."""
 
     DEBUG = False
     TESTING = False
     PRODUCTION = False
-
-    DATABASE_URL: str | None = None
-    SECRET_KEY: str | None = None
-    JWT_SECRET_KEY: str | None = None
-    PUBLIC_URL: str | None = None
-    ALLOW_SQLITE = False
-    INSTANCE_PATH = str(ROOT / "instance")
-    HOST = "127.0.0.1"
-    PORT = 5000
-    WEB_CONCURRENCY = 2
-    THREADS = 4
-    DB_POOL_TIMEOUT = 10
-    DB_TIMEOUT = 10
-    ACCESS_TOKEN_MINUTES = 15
-    REFRESH_TOKEN_DAYS = 30
-    SESSION_DAYS = 90
-    REQUIRE_ADMIN_SECOND_FACTOR = False
-    MAIL_SERVER: str | None = None
-    MAIL_PORT = 587
-    MAIL_USE_TLS = True
-    MAIL_USE_SSL = False
-    MAIL_USERNAME: str | None = None
-    MAIL_PASSWORD: str | None = None
-    MAIL_DEFAULT_SENDER: str | None = None
-    MAIL_TIMEOUT = 10
-    APP_URL: str | None = None
-    MAX_CONTENT_LENGTH = 1024 * 1024
-    MAX_UPLOAD_LENGTH = 64 * 1024 * 1024
-    JOB_DAYS = 7
-    REDIS_URL: str | None = None
-    CELERY_BROKER_URL: str | None = None
-    RATELIMIT_ENABLED = True
-    RATE_LIMIT_READS = "1200 per minute"
-    RATE_LIMIT_WRITES = "300 per minute"
-    RATE_LIMIT_LOGIN = "5 per minute"
-    RATE_LIMIT_LOGIN_ACCOUNT = "10 per 15 minutes"
-    RATE_LIMIT_REGISTER = "5 per minute"
-    RATE_LIMIT_REGISTER_ACCOUNT = "10 per 15 minutes"
-    RATE_LIMIT_RECOVERY = "5 per minute"
-    RATE_LIMIT_RECOVERY_ACCOUNT = "10 per 15 minutes"
-    RATE_LIMIT_REFRESH = "5 per minute"
-    RATE_LIMIT_REFRESH_ACCOUNT = "10 per 15 minutes"
-    TRUSTED_PROXIES = 0
-    TRUSTED_HOSTS: list[str] | None = None
-    CORS_ORIGINS: list[str] | None = None
-    AUDIT_DAYS = 365
-    LOG_LEVEL = "INFO"
-    METRICS = False
-    LOG_FORMAT = "text"
 
     API_TITLE = "Task API"
     API_VERSION = "1.0.0"
@@ -183,6 +149,10 @@ class Config:
     JWT_COOKIE_CSRF_PROTECT = False
     JWT_ENCODE_ISSUER = JWT_DECODE_ISSUER = "task-api"
     JWT_ENCODE_AUDIENCE = JWT_DECODE_AUDIENCE = "task-api"
+
+
+for setting in SETTINGS:
+    setattr(Config, setting.name, setting.default)
 
 
 class Development(Config):
