@@ -30,7 +30,6 @@ EVENTS = KeysetPaginator(
     row_id=AuditEvent.id,
     scope=AuditEvent.user_id == bindparam("user_id"),
     sorts={"created_at": AuditEvent.created_at},
-    filters={},
 )
 
 

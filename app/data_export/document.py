@@ -40,7 +40,6 @@ ALL_SESSIONS = KeysetPaginator(
     row_id=Session.id,
     scope=owns_session(bindparam("user_id")),
     sorts={"created_at": Session.created_at},
-    filters={},
 )
 EMAIL_TOKENS = KeysetPaginator(
     name="email tokens",
@@ -53,7 +52,6 @@ EMAIL_TOKENS = KeysetPaginator(
     row_id=EmailToken.id,
     scope=EmailToken.user_id == bindparam("user_id"),
     sorts={"created_at": EmailToken.created_at},
-    filters={},
 )
 
 

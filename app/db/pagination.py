@@ -7,7 +7,7 @@ made with. Rows without a sort key come last in both directions.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -66,7 +66,7 @@ class KeysetPaginator:
     row_id: InstrumentedAttribute[Any]
     scope: ColumnElement[bool]
     sorts: Mapping[str, InstrumentedAttribute[Any]]
-    filters: Mapping[str, ColumnElement[bool]]
+    filters: Mapping[str, ColumnElement[bool]] = field(default_factory=dict)
 
     def page(
         self,

@@ -61,7 +61,6 @@ TOKENS = KeysetPaginator(
     row_id=PersonalToken.id,
     scope=permissions.owns_token(bindparam("user_id")),
     sorts={"created_at": PersonalToken.created_at},
-    filters={},
 )
 
 

@@ -54,7 +54,6 @@ SESSIONS = KeysetPaginator(
         permissions.is_live_session(bindparam("now"), bindparam("idle_since")),
     ),
     sorts={"created_at": Session.created_at},
-    filters={},
 )
 
 
