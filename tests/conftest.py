@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.extensions import db
-from app.outbox import dispatcher
+from tests import waiting
 from tests.accounts import Account, Accounts
 from tests.contract import ContractClient
 from tests.mailbox import Mailbox
@@ -127,7 +127,7 @@ def drain(app) -> Callable[[], int]:
 
     def run() -> int:
         with app.app_context():
-            return dispatcher.drain()
+            return waiting.drain()
 
     return run
 

@@ -5,7 +5,7 @@ import re
 from flask import Flask
 
 from app.mail.sender import EmailMessage
-from app.outbox import dispatcher
+from tests.waiting import drain
 
 TOKEN = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 
@@ -20,7 +20,7 @@ class Mailbox:
     def arrived(self) -> list[EmailMessage]:
         """Process the outbox, and return the emails sent since the last call."""
         with self.app.app_context():
-            dispatcher.drain()
+            drain()
         sent: list[EmailMessage] = self.app.extensions["mailman"].outbox
         self.app.extensions["mailman"].outbox = []
         return sent

@@ -1,8 +1,10 @@
-"""Polling for the results of other threads and processes."""
+"""Waiting for the results of threads, processes and outbox messages."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from app.outbox import dispatcher
 
 T = TypeVar("T")
 
@@ -14,3 +16,11 @@ def wait_for(read: Callable[[], T], seconds: float) -> T:
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
     return result
+
+
+def drain() -> int:
+    """Handle every due outbox message, and return how many."""
+    count = 0
+    while dispatcher.dispatch_next():
+        count += 1
+    return count

@@ -15,11 +15,7 @@ def doctor() -> None:
     """Check that this installation is ready to serve."""
     # An invalid configuration has stopped the command already.
     click.echo("configuration: ok")
-    celery = celery_app()
-    parts = services.check_readiness(current_app.config.get("REDIS_URL"), celery)
-    if celery:
-        parts["worker"] = services.check_workers(celery)
-    parts["clock"] = services.check_clock()
+    parts = services.check_installation(current_app.config["REDIS_URL"], celery_app())
     for name, state in parts.items():
         click.echo(f"{name}: {state}")
     if not services.is_ready(parts):

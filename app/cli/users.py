@@ -1,6 +1,6 @@
 """``flask users``."""
 
-from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -9,6 +9,7 @@ from app.auth.models import Role, User
 from app.auth.schemas import RegisterSchema
 from app.auth.services import registration
 from app.cli.groups import Group
+from app.db.pagination import all_pages
 from app.errors import NotFound
 from app.users import services
 from app.users.permissions import SYSTEM
@@ -37,11 +38,13 @@ def list_(role: str | None, *, disabled: bool | None) -> None:
     """List users, oldest first."""
     options = {"role": role, "disabled": disabled}
     filters = {name: value for name, value in options.items() if value is not None}
+    params = {"filters": filters, "sort": "created_at", "limit": PAGE_SIZE}
     is_empty = True
-    for row in _list_all(filters):
-        is_empty = False
-        state = "disabled" if row["disabled"] else "enabled"
-        click.echo(f"{row['id']}\t{row['username']}\t{row['email']}\t{row['role']}\t{state}")
+    for page in all_pages(partial(services.list_users, SYSTEM), **params):
+        for row in page.rows:
+            is_empty = False
+            state = "disabled" if row["disabled"] else "enabled"
+            click.echo(f"{row['id']}\t{row['username']}\t{row['email']}\t{row['role']}\t{state}")
     if is_empty and not filters:
         click.echo("There are no users. Create one: flask users create NAME EMAIL", err=True)
 
@@ -84,17 +87,6 @@ def _find(name: str) -> User:
         return services.find_user(SYSTEM, name)
     except NotFound:
         raise NotFound("The user was not found. List users: flask users list") from None
-
-
-def _list_all(filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cursor = None
-    while True:
-        page = services.list_users(
-            SYSTEM, filters=filters, sort="created_at", limit=PAGE_SIZE, cursor=cursor
-        )
-        yield from page.rows
-        if (cursor := page.next_cursor) is None:
-            return
 
 
 def _show(user: User) -> None:

@@ -18,7 +18,7 @@ from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
 from app.auth.services import account, personal_tokens, sessions
 from app.auth.services.sessions import SESSION_COLUMNS
 from app.data_export.schemas import EmailTokenSchema
-from app.db.pagination import KeysetPaginator, Page
+from app.db.pagination import KeysetPaginator, Page, all_pages
 from app.db.transactions import commit, snapshot
 from app.extensions import db
 from app.jobs import permissions as jobs_policy
@@ -113,13 +113,9 @@ def _read_sessions(actor: Actor, **params: Any) -> Page:
 
 
 def _batches(read: Callable[..., Page]) -> Iterator[Sequence[Row]]:
-    cursor = None
-    while True:
-        page = read(sort="created_at", limit=BATCH_SIZE, cursor=cursor, context="export")
+    for page in all_pages(read, sort="created_at", limit=BATCH_SIZE, context="export"):
         if page.rows:
             yield page.rows
-        if (cursor := page.next_cursor) is None:
-            return
 
 
 def _json(value: Any) -> bytes:

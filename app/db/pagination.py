@@ -6,7 +6,7 @@ made with. Rows without a sort key come last in both directions.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -187,6 +187,16 @@ class KeysetSegments:
 
     def _beyond(self, column: Any, position: Any) -> Any:
         return column < position if self._descending else column > position
+
+
+def all_pages(read: Callable[..., Page], **params: Any) -> Iterator[Page]:
+    """Yield all pages that ``read`` returns for increasing cursors."""
+    cursor = None
+    while True:
+        page = read(**params, cursor=cursor)
+        yield page
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 def make_signature(*parts: Any) -> str:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 
 from alembic.script import ScriptDirectory
 from celery import Celery
@@ -23,6 +24,7 @@ OK, FAILING = "ok", "failing"
 REDIS_TIMEOUT_SECONDS = 2
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=2)
 MAX_OUTBOX_DELAY = timedelta(minutes=1)
+Check = Callable[[], None]
 log = logging.getLogger(__name__)
 
 
@@ -32,30 +34,26 @@ class CheckFailed(Exception):
 
 def check_readiness(redis_url: str | None, celery: Celery | None = None) -> dict[str, str]:
     """Check each dependency of this installation; return their states by name."""
-    checks: dict[str, Callable[[], None]] = {
+    checks: dict[str, Check] = {
         "database": _check_database,
         "migrations": _check_migrations,
         "outbox": _check_outbox,
     }
     if redis_url:
-        checks["redis"] = lambda: _check_redis(redis_url)
+        checks["redis"] = partial(_check_redis, redis_url)
     if celery:
-        checks["broker"] = lambda: _check_broker(celery)
-    return {name: _run(name, check) for name, check in checks.items()}
+        checks["broker"] = partial(_check_broker, celery)
+    return _run(checks)
+
+
+def check_installation(redis_url: str | None, celery: Celery | None) -> dict[str, str]:
+    """Check the dependencies, Celery's workers and the clock; return their states by name."""
+    checks = {"worker": partial(_check_workers, celery)} if celery else {}
+    return check_readiness(redis_url, celery) | _run({**checks, "clock": _check_clock})
 
 
 def is_ready(parts: Mapping[str, str]) -> bool:
     return all(state == OK for state in parts.values())
-
-
-def check_clock() -> str:
-    """Check that the clocks of this machine and of the database agree."""
-    return _run("clock", _check_clock)
-
-
-def check_workers(celery: Celery) -> str:
-    """Check that at least one Celery worker responds."""
-    return _run("worker", lambda: _check_workers(celery))
 
 
 def head_revision() -> str | None:
@@ -69,13 +67,15 @@ def current_revision() -> str | None:
     return revision
 
 
-def _run(name: str, check: Callable[[], None]) -> str:
-    try:
-        check()
-    except (SQLAlchemyError, RedisError, BrokerUnavailable, OSError, CheckFailed) as error:
-        log.warning("Health check failed: %s: %s", name, type(error).__name__)
-        return FAILING
-    return OK
+def _run(checks: Mapping[str, Check]) -> dict[str, str]:
+    states = dict.fromkeys(checks, OK)
+    for name, check in checks.items():
+        try:
+            check()
+        except (SQLAlchemyError, RedisError, BrokerUnavailable, OSError, CheckFailed) as error:
+            log.warning("Health check failed: %s: %s", name, type(error).__name__)
+            states[name] = FAILING
+    return states
 
 
 def _check_database() -> None:
@@ -108,20 +108,14 @@ def _check_redis(url: str) -> None:
 
 
 def _check_broker(celery: Celery) -> None:
-    broker = Broker(celery)
-    try:
+    with closing(Broker(celery)) as broker:
         broker.count_waiting()
-    finally:
-        broker.close()
 
 
 def _check_workers(celery: Celery) -> None:
-    broker = Broker(celery)
-    try:
+    with closing(Broker(celery)) as broker:
         if broker.count_workers() == 0:
             raise CheckFailed
-    finally:
-        broker.close()
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.auth.models import Actor, Role
+from app.db.pagination import all_pages
 from app.jobs import files
 from app.jobs.formats import WRITERS
 from app.jobs.models import JobFile
@@ -48,11 +49,6 @@ def run(job_id: int, user_id: int, name: str) -> None:
 
 def _pages(user_id: int) -> Iterator[list[dict[str, Any]]]:
     values = permissions.can_list_params(Actor(user_id, Role.user, "UTC"), None)
-    cursor = None
-    while True:
-        page = TASKS.page(
-            values=values, sort="created_at", limit=BATCH_SIZE, cursor=cursor, context="export"
-        )
+    params = {"values": values, "sort": "created_at", "limit": BATCH_SIZE, "context": "export"}
+    for page in all_pages(TASKS.page, **params):
         yield TASK_SCHEMA.dump(page.rows, many=True)
-        if (cursor := page.next_cursor) is None:
-            return

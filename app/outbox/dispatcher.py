@@ -54,14 +54,6 @@ class WorkerCrashed(Exception):
 _log = logging.getLogger(__name__)
 
 
-def drain() -> int:
-    """Handle every due message, and return how many."""
-    count = 0
-    while dispatch_next():
-        count += 1
-    return count
-
-
 def dispatch_next() -> bool:
     """Handle the message that has been due longest; return whether there was one."""
     message = leases.lease_due()

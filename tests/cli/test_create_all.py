@@ -8,8 +8,8 @@ from sqlalchemy.exc import DatabaseError
 
 from app.audit.models import AuditEvent
 from app.extensions import db
-from app.outbox import dispatcher
 from tests.accounts import PASSWORD, Account
+from tests.waiting import drain
 
 IGNORED_TABLES = {"alembic_version", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
 PARTS = ("columns", "indexes", "unique_constraints", "foreign_keys", "check_constraints")
@@ -102,7 +102,7 @@ def test_main_flows_work(app_without_tables):
     export = ada.post("/exports", {"format": "json"})
     assert export.status_code == 202
     with app_without_tables.app_context():
-        dispatcher.drain()
+        drain()
     result = ada.get(f"/jobs/{export.json['id']}/result")
     assert [task["title"] for task in result.json["tasks"]] == [
         "Buy oat drink",

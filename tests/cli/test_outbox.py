@@ -7,8 +7,9 @@ import time_machine
 from sqlalchemy import insert, select
 
 from app.extensions import db
-from app.outbox import dispatcher, queue, schedule
+from app.outbox import queue, schedule
 from app.outbox.models import OutboxMessage
+from tests.waiting import drain
 
 MOMENT = datetime(2040, 1, 31, 9, tzinfo=UTC)
 
@@ -74,7 +75,7 @@ def test_retry_resets_dead_messages(run, app, add_dead_message, stored, monkeypa
         queue.handlers, "probe", queue.Handler(lambda **payload: payloads.append(payload))
     )
     with app.app_context():
-        assert dispatcher.drain() == 2
+        assert drain() == 2
     assert payloads == [{"secret": "hush"}] * 2
     assert stored(select(OutboxMessage.id)) == [(second,)]
 

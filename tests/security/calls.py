@@ -20,9 +20,9 @@ from app.api.openapi import Document, build
 from app.auth import email_tokens
 from app.auth.models import EmailTokenPurpose, Scope, User
 from app.extensions import db
-from app.outbox import dispatcher
 from tests.accounts import PASSWORD, Account, Accounts
 from tests.forging import claims_of
+from tests.waiting import drain
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Operations without a token.
@@ -129,7 +129,7 @@ class World:
         """Create an export for ada, and run it."""
         job = self.ada.post("/exports", {"format": "json"}).json
         with self.app.app_context():
-            dispatcher.drain()
+            drain()
         return int(job["id"])
 
     def _personal_token(self, scopes: set[Scope]) -> str:
