@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from app.clock import time_zones
 
@@ -94,18 +94,11 @@ class String(fields.String):
 class Enum(fields.String):
     """A member of an enumeration, as the string that clients send: its value, else its name."""
 
-    default_error_messages = {"choice": "Must be one of: {choices}."}
-
     def __init__(self, members: type[enum.Enum], **kwargs: Any) -> None:
-        self.choices = tuple(
+        choices = [
             member.value if isinstance(member.value, str) else member.name for member in members
-        )
-        super().__init__(metadata={"enum": list(self.choices)}, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str) or value not in self.choices:
-            raise self.make_error("choice", choices=", ".join(self.choices))
-        return value
+        ]
+        super().__init__(validate=validate.OneOf(choices), **kwargs)
 
 
 class AwareDateTime(fields.AwareDateTime):
@@ -168,17 +161,15 @@ class TimeZone(fields.String):
 class QueryInteger(fields.Integer):
     """An integer of a query: ASCII digits only, no plus, spaces or underscores."""
 
-    default_error_messages = {"range": "Must be at least {minimum} and at most {maximum}."}
-
     def __init__(self, *, minimum: int, maximum: int, **kwargs: Any) -> None:
-        super().__init__(metadata={"minimum": minimum, "maximum": maximum}, **kwargs)
-        self.minimum, self.maximum = minimum, maximum
+        in_range = validate.Range(
+            minimum, maximum, error="Must be at least {min} and at most {max}."
+        )
+        super().__init__(validate=in_range, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, str) or not _INTEGER_RE.fullmatch(value):
             raise self.make_error("invalid")
-        if not self.minimum <= int(value) <= self.maximum:
-            raise self.make_error("range", minimum=self.minimum, maximum=self.maximum)
         return int(value)
 
 
@@ -203,14 +194,6 @@ class StrictBoolean(fields.Boolean):
 class Sort(fields.String):
     """The sort key of a list, with ``-`` in front for descending order."""
 
-    default_error_messages = {"choice": "Must be one of: {keys}; with - in front for descending."}
-
     def __init__(self, keys: Iterable[str], **kwargs: Any) -> None:
-        self.keys = tuple(keys)
-        both = [sign + key for key in self.keys for sign in ("", "-")]
-        super().__init__(metadata={"enum": both}, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        if value.removeprefix("-") not in self.keys:
-            raise self.make_error("choice", keys=", ".join(self.keys))
-        return str(value)
+        choices = [sign + key for key in keys for sign in ("", "-")]
+        super().__init__(validate=validate.OneOf(choices), **kwargs)
