@@ -4,7 +4,7 @@ from flask import Flask
 
 from app import cli, config, observability, retention
 from app.account_recovery import routes as recovery_routes
-from app.api import api, converters, cors, headers, middleware, proxies, rate_limits
+from app.api import api, converters, cors, middleware, rate_limits
 from app.api.responses import ORJSONProvider
 from app.auth import jwt as auth_jwt
 from app.auth import routes as auth_routes
@@ -74,8 +74,6 @@ def create_app(source: ConfigSource = None) -> Flask:
     # Middleware, hooks and error handlers
     observability.init_app(app)
     middleware.init_app(app)
-    proxies.init_app(app)
-    headers.init_app(app)
     rate_limits.init_app(app, current_user_id)
     cors.init_app(app)
     converters.init_app(app)

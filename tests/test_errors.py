@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from app import create_app
-from app.api.headers import SECURITY_HEADERS
+from app.api.middleware import SECURITY_HEADERS
 from app.errors import all_problems
 from app.extensions import db
 from app.tasks.models import Task

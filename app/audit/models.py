@@ -8,8 +8,7 @@ from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Model
-from app.db.ddl import attach_ddl
-from app.db.indexes import keyset_index
+from app.db.ddl import attach_ddl, keyset_index
 from app.db.types import BigIntId
 
 

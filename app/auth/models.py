@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
 from app.db.base import Model
-from app.db.indexes import keyset_index
+from app.db.ddl import keyset_index
 from app.db.types import BigIntId, BinaryCollatedString, StringEnum
 
 

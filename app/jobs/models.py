@@ -8,7 +8,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, LargeB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Model
-from app.db.indexes import keyset_index
+from app.db.ddl import keyset_index
 from app.db.types import BigIntId, StringEnum
 
 

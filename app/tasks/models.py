@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, backref, mapped_column, relationship
 
 from app.auth.models import User
 from app.db.base import Model
-from app.db.indexes import dialect_index, keyset_index
+from app.db.ddl import dialect_index, keyset_index
 from app.db.types import BigIntId, BinaryCollatedString, OrderedEnum, SearchVector, StringEnum
 from app.tasks.search import stored_words
 from app.tasks.search_index import attach_search_index
