@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, or_
 
-from app.auth.models import Actor
+from app.auth.models import Actor, Role, User
 from app.tasks.models import Task
 
-_actor_is_admin = bindparam("actor_is_admin") == 1
+_actor_is_admin = bindparam("actor_role", type_=User.role.type) == Role.admin
 
 # A task can be read, updated and deleted by its creator and by administrators.
 can_view = or_(Task.created_by == bindparam("actor_id"), _actor_is_admin)
@@ -22,7 +22,7 @@ can_list = and_(
 
 def can_view_params(actor: Actor) -> dict[str, Any]:
     """Return the parameters of ``can_view``."""
-    return {"actor_id": actor.id, "actor_is_admin": int(actor.is_admin)}
+    return {"actor_id": actor.id, "actor_role": actor.role}
 
 
 def can_list_params(actor: Actor, owner_id: int | None) -> dict[str, Any]:

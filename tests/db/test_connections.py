@@ -63,9 +63,9 @@ def test_failed_request_returns_its_connection(app, alice, monkeypatch):
 
 def test_connection_is_returned_after_each_statement_outside_a_request(app, alice):
     with app.app_context(), checkouts(app) as counts:
-        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_is_admin": 0})
+        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_role": "user"})
         assert db.engine.pool.checkedout() == 0
-        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_is_admin": 0})
+        services.READ.all({"task_id": 1, "actor_id": alice.id, "actor_role": "user"})
     assert counts == [1, 1]
 
 
