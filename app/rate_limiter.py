@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from hashlib import blake2b
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -153,6 +154,18 @@ class RateLimiter:
                 raise RateLimited(seconds, headers=window.headers())
             windows.append(window)
         return min(windows, key=lambda window: window.remaining)
+
+    def count_attempt(self, limit: RateLimit, action: str, account: int | str) -> None:
+        """Count an attempt on an account: a user's id, or the name or address of an unknown user.
+
+        The limit holds for all addresses together. Responses do not report what is left: it would
+        reveal which name and address belong together. Raises RateLimited.
+        """
+        key = f"user {account}"
+        if isinstance(account, str):
+            # Hashed, because the storage must not contain personal data.
+            key = blake2b(account.encode(errors="replace"), digest_size=16).hexdigest()
+        self.hit(limit, action, key)
 
 
 def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, *key: str) -> tuple[bool, Window]:

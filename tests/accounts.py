@@ -8,7 +8,7 @@ from pyotp import TOTP
 from werkzeug.test import TestResponse
 
 from app.auth.models import Role
-from app.auth.services import registration
+from app.auth.services.account import register
 from tests.mailbox import Mailbox
 
 PASSWORD = "correct horse battery"
@@ -81,7 +81,7 @@ class Accounts:
 
     def make(self, username: str, *, admin: bool = False, password: str = PASSWORD) -> Account:
         with self.app.app_context():
-            registration.register(
+            register(
                 username=username,
                 email=f"{username}@example.com",
                 password=password,

@@ -6,7 +6,6 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import email_tokens, emails
-from app.auth.attempts import count_attempt
 from app.auth.emails import SecurityNotice
 from app.auth.models import Actor, EmailTokenPurpose, User, identity_key
 from app.auth.services.account import flush_or_conflict
@@ -14,7 +13,7 @@ from app.auth.services.credentials import replace_password
 from app.db.engine import for_update
 from app.db.transactions import commit
 from app.errors import TokenRevoked
-from app.extensions import db
+from app.extensions import db, limiter
 from app.mail.sender import can_send
 from app.outbox.queue import enqueue, handler
 from app.rate_limiter import RateLimit
@@ -25,7 +24,7 @@ def request_reset(*, email: str) -> None:
 
     That is looked up in the background, so that the response does not reveal it.
     """
-    count_attempt(RateLimit.recovery_account, "reset", identity_key(email))
+    limiter.count_attempt(RateLimit.recovery_account, "reset", identity_key(email))
     if can_send():
         enqueue("forgotten_password", email=email)
     commit()
@@ -72,7 +71,7 @@ def verify_email(*, token: str) -> None:
 
 def resend_verification(actor: Actor) -> None:
     """Send the tokens again that verify the actor's address and a requested new one."""
-    count_attempt(RateLimit.recovery_account, "resend", actor.id)
+    limiter.count_attempt(RateLimit.recovery_account, "resend", actor.id)
     user = email_tokens.lock_user(actor.id)
     if user is None:
         raise TokenRevoked

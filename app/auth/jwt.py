@@ -56,12 +56,6 @@ class TokenPair(AccessToken):
     refresh_expires_in: int
 
 
-def session_lifetime() -> timedelta:
-    """Return how long after the login a session ends."""
-    lifetime: timedelta = current_app.config["SESSION_LIFETIME"]
-    return lifetime
-
-
 def idle_lifetime() -> timedelta:
     """Return how long after the last refresh a session ends."""
     lifetime: timedelta = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]

@@ -7,6 +7,8 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
+from app.errors import ValidationFailed
+
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 
@@ -15,15 +17,16 @@ hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 def normalize(password: str) -> str:
-    """Return the Unicode form (NFKC) of a password that is measured and hashed."""
+    """Return the Unicode form (NFKC) in which a password is measured and hashed."""
     return unicodedata.normalize("NFKC", password)
 
 
 def find_weakness(password: str, *personal: str) -> str | None:
-    """Return why a normalized password is rejected, or None.
+    """Return why a password is rejected, or None.
 
     ``personal`` are the user's name and address, which must not be the password.
     """
+    password = normalize(password)
     if len(password) < MIN_LENGTH:
         return f"Shorter than {MIN_LENGTH} characters."
     if len(password) > MAX_LENGTH:
@@ -43,8 +46,15 @@ def _common_passwords() -> frozenset[str]:
 
 
 def hash_password(password: str) -> str:
-    """Return the Argon2id hash of a normalized password."""
-    return hasher.hash(password)
+    """Return the Argon2id hash of a password."""
+    return hasher.hash(normalize(password))
+
+
+def hash_new_password(password: str, *personal: str, pointer: str = "/new_password") -> str:
+    """Return the hash of a new password. Raises ValidationFailed if it is weak."""
+    if weakness := find_weakness(password, *personal):
+        raise ValidationFailed([{"pointer": pointer, "detail": weakness}])
+    return hash_password(password)
 
 
 @cache
@@ -53,12 +63,10 @@ def _dummy_hash() -> str:
 
 
 def verify(password: str, password_hash: str | None) -> bool:
-    """Return whether a normalized password matches a hash.
-
-    Without a hash the result is False, after the same time.
-    """
+    """Return whether a password matches a hash; without a hash False, after the same time."""
+    known = password_hash or _dummy_hash()
     try:
-        return hasher.verify(password_hash or _dummy_hash(), password) and bool(password_hash)
+        return hasher.verify(known, normalize(password)) and bool(password_hash)
     except VerificationError:
         return False
 

@@ -9,7 +9,6 @@ from app.api.responses import NO_STORE, location
 from app.api.schemas import PaginationSchema
 from app.audit import services as audit
 from app.audit.schemas import AuditEventPageSchema
-from app.auth.attempts import count_attempt
 from app.auth.decorators import refresh_token_required, session_required, token_required
 from app.auth.jwt import AccessToken, Claims, TokenPair
 from app.auth.models import Actor, PersonalToken, Scope, User, identity_key
@@ -29,15 +28,8 @@ from app.auth.schemas import (
     UpdatePasswordSchema,
     UserSchema,
 )
-from app.auth.services import (
-    account,
-    credentials,
-    login,
-    personal_tokens,
-    registration,
-    sessions,
-)
-from app.auth.services.login import Login
+from app.auth.services import account, credentials, personal_tokens, sessions
+from app.auth.services.credentials import Login
 from app.db.pagination import Page
 from app.errors import (
     AccountDisabled,
@@ -47,6 +39,7 @@ from app.errors import (
     SecondFactorRequired,
     TokenReused,
 )
+from app.extensions import limiter
 from app.rate_limiter import RateLimit
 
 blp = Blueprint("auth", __name__, description="Registration, login and sessions.")
@@ -65,8 +58,8 @@ def login_response(result: Login) -> Response:
 @rate_limit(RateLimit.register)
 def register(data: dict[str, Any]) -> Response:
     """Register a user."""
-    count_attempt(RateLimit.register_account, "register", identity_key(data["email"]))
-    return registration.register(**data), location("auth.read_account")
+    limiter.count_attempt(RateLimit.register_account, "register", identity_key(data["email"]))
+    return account.register(**data), location("auth.read_account")
 
 
 @blp.post("/login")
@@ -76,7 +69,7 @@ def register(data: dict[str, Any]) -> Response:
 @rate_limit(RateLimit.login)
 def log_in(data: dict[str, Any]) -> Response:
     """Log in: create a session and get its tokens."""
-    return login_response(login.log_in(**data))
+    return login_response(credentials.log_in(**data))
 
 
 @blp.post("/refresh")
@@ -96,7 +89,7 @@ def refresh(claims: Claims) -> tuple[TokenPair, dict[str, str]]:
 @blp.response(200, AccessTokenSchema)
 def reauthenticate(actor: Actor, data: dict[str, str]) -> tuple[AccessToken, dict[str, str]]:
     """Verify the password again and get a fresh access token for the same session."""
-    return login.reauthenticate(actor, **data), NO_STORE
+    return credentials.reauthenticate(actor, **data), NO_STORE
 
 
 @blp.post("/logout")
@@ -104,7 +97,7 @@ def reauthenticate(actor: Actor, data: dict[str, str]) -> tuple[AccessToken, dic
 @blp.response(204)
 def log_out(actor: Actor) -> None:
     """Log out: end the current session and revoke its tokens."""
-    sessions.log_out(actor)
+    sessions.end_session(actor, actor.session_id)
 
 
 @blp.get("/sessions")

@@ -7,7 +7,7 @@ import click
 
 from app.auth.models import Role, User
 from app.auth.schemas import RegisterSchema
-from app.auth.services import registration
+from app.auth.services import account
 from app.cli.groups import Group
 from app.db.pagination import all_pages
 from app.errors import NotFound
@@ -28,7 +28,7 @@ def create(username: str, email: str, password: str, *, admin: bool) -> None:
     """Create a user."""
     fields = {"username": username, "email": email, "password": password}
     role = Role.admin if admin else Role.user
-    _show(registration.register(**RegisterSchema().load(fields), role=role, by_system=True))
+    _show(account.register(**RegisterSchema().load(fields), role=role, by_system=True))
 
 
 @users.command("list")

@@ -11,9 +11,9 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import mfa_challenges
-from app.auth.attempts import count_attempt
 from app.auth.models import Actor, RecoveryCode, SecondFactor, User
-from app.auth.services.login import Login, create_session
+from app.auth.services.credentials import Login
+from app.auth.services.sessions import create_session
 from app.db.engine import for_update
 from app.db.transactions import commit
 from app.errors import (
@@ -25,7 +25,7 @@ from app.errors import (
     TokenRevoked,
     ValidationFailed,
 )
-from app.extensions import db
+from app.extensions import db, limiter
 from app.mfa import codes
 from app.rate_limiter import RateLimit
 
@@ -124,7 +124,7 @@ def complete_login(*, challenge: str, code: str) -> Login:
     Raises InvalidCredentials, AccountDisabled, or RateLimited after too many wrong codes.
     """
     verified = mfa_challenges.read_challenge(challenge)
-    count_attempt(RateLimit.login_account, "second factor", verified.user_id)
+    limiter.count_attempt(RateLimit.login_account, "second factor", verified.user_id)
     factor = _lock(verified.user_id)
     if factor is None or factor.confirmed_at is None or not verified.is_valid_for(factor.user):
         raise InvalidCredentials(mfa_challenges.INVALID_CHALLENGE)

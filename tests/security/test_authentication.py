@@ -13,7 +13,7 @@ from app import clock
 from app.auth import passwords
 from app.auth.models import Session, User
 from app.auth.passwords import MIN_LENGTH
-from app.auth.services import registration
+from app.auth.services.account import register
 from app.errors import ValidationFailed
 from app.extensions import db
 from benchmarks.server import Client, started
@@ -88,7 +88,7 @@ def test_a3_common_passwords_are_rejected_with_the_reason(app, client, stored):
     with app.app_context():
         for password in common:
             with pytest.raises(ValidationFailed) as rejected:
-                registration.register(**ADA | {"password": password})
+                register(**ADA | {"password": password})
             assert rejected.value.errors == [error], password
     for password in [*random.sample(common, 100), "PassWord", "IloveYou"]:
         response = client.post(REGISTER, json=ADA | {"password": password})

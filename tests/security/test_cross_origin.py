@@ -118,7 +118,7 @@ def test_error_responses_have_cors_headers(app, app_with_origins, monkeypatch):
         client.post("/api/v1/auth/login", json=body, headers=origin),
         client.post("/api/v1/auth/login", json=body, headers=origin),
     ]
-    monkeypatch.setattr("app.auth.services.registration.register", fail)
+    monkeypatch.setattr("app.auth.services.account.register", fail)
     account = {"username": "eve", "email": "eve@example.com", "password": "another phrase"}
     responses.append(client.post("/api/v1/auth/register", json=account, headers=origin))
     assert [response.status_code for response in responses] == [401, 404, 405, 401, 429, 500]

@@ -1,4 +1,4 @@
-"""A user's own account, and rules that administration shares with it."""
+"""Registration, a user's own account, and rules that administration shares with it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,47 @@ from sqlalchemy.exc import IntegrityError
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import email_tokens, emails, permissions
+from app.auth import email_tokens, emails, passwords, permissions
 from app.auth.emails import SecurityNotice
-from app.auth.models import Actor, EmailTokenPurpose, User, identity_key
+from app.auth.models import Actor, EmailTokenPurpose, Role, User, identity_key
 from app.db.engine import for_update, violated_constraint
 from app.db.transactions import commit
 from app.errors import Conflict, FreshTokenRequired, TokenRevoked
 from app.extensions import db
 from app.mail.sender import can_send
 from app.outbox.queue import enqueue
+
+
+def register(
+    *,
+    username: str,
+    email: str,
+    password: str,
+    role: Role = Role.user,
+    time_zone: str = "UTC",
+    by_system: bool = False,
+) -> User:
+    """Create a user, who registers or is created ``by_system``.
+
+    Raises ValidationFailed for a weak password, Conflict if the username or email is taken.
+    """
+    now = clock.now()
+    user = User(
+        username=username,
+        email=email,
+        email_verified=False,
+        role=role,
+        time_zone=time_zone,
+        created_at=now,
+        updated_at=now,
+    )
+    user.password_hash = passwords.hash_new_password(password, username, email, pointer="/password")
+    db.session.add(user)
+    flush_or_conflict()
+    actor_id = None if by_system else user.id
+    audit.record(Event.account_registered, user_id=user.id, actor_id=actor_id)
+    emails.mail_token(user, EmailTokenPurpose.verify_email, email)
+    return commit(user)
 
 
 def get_account(actor: Actor) -> User:

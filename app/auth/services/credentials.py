@@ -1,21 +1,62 @@
-"""Verification and change of passwords."""
+"""Login and reauthentication by password, and change of passwords."""
+
+from typing import NamedTuple
 
 from sqlalchemy import delete, select
 
 from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
-from app.auth import email_tokens, emails, passwords, permissions
-from app.auth.attempts import count_attempt
+from app.auth import email_tokens, emails, jwt, mfa_challenges, passwords, permissions
 from app.auth.emails import SecurityNotice
-from app.auth.models import Actor, PersonalToken, Session, User
+from app.auth.jwt import AccessToken, TokenPair
+from app.auth.models import Actor, PersonalToken, Session, User, identity_key
 from app.auth.services.account import get_account
-from app.auth.services.sessions import delete_other_sessions
+from app.auth.services.sessions import create_session, delete_other_sessions
 from app.db.engine import for_update
 from app.db.transactions import commit
-from app.errors import InvalidCredentials, ValidationFailed
-from app.extensions import db
+from app.errors import AccountDisabled, InvalidCredentials, SecondFactorRequired
+from app.extensions import db, limiter
 from app.rate_limiter import RateLimit
+
+
+class Login(NamedTuple):
+    """The result of a login: the tokens of a new session, and its user."""
+
+    tokens: TokenPair
+    user: User
+
+
+def log_in(*, username: str | None = None, email: str | None = None, password: str) -> Login:
+    """Create a session.
+
+    Raises InvalidCredentials, after the same time for an unknown user and for a wrong password.
+    Raises AccountDisabled or SecondFactorRequired only after the right password.
+    """
+    column = User.email_key if username is None else User.username_key
+    key = identity_key(username or email or "")
+    user = db.session.scalar(select(User).where(column == key))
+    limiter.count_attempt(RateLimit.login_account, "login", user.id if user else key)
+    verified = passwords.verify(password, user.password_hash if user else None)
+    if user is None or not verified:
+        audit.record_own(Event.login_failed, user.id if user else None)
+        commit()
+        raise InvalidCredentials
+    if user.disabled:
+        raise AccountDisabled
+    has_second_factor = lock_and_recheck(user)
+    if passwords.needs_rehash(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+    if has_second_factor:
+        commit()
+        raise SecondFactorRequired(mfa_challenges.create_challenge(user))
+    return commit(Login(create_session(user), user))
+
+
+def reauthenticate(actor: Actor, *, password: str) -> AccessToken:
+    """Return a fresh access token for the same session. Raises InvalidCredentials."""
+    verify_password(get_account(actor), password)
+    return jwt.create_session_access_token(actor.id, actor.session_id, fresh=True)
 
 
 def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
@@ -26,7 +67,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     """
     user = get_account(actor)
     verify_password(user, current_password)
-    new_hash = hash_new_password(new_password, user, "/new_password")
+    new_hash = passwords.hash_new_password(new_password, user.username, user.email)
     lock_and_recheck(user)
     user.password_hash = new_hash
     user.updated_at = clock.now()
@@ -43,7 +84,7 @@ def replace_password(user: User, new_password: str, *, actor_id: int | None) -> 
     Personal access tokens are deleted too: someone with the old password may have created them.
     Raises ValidationFailed if the password is weak.
     """
-    user.password_hash = hash_new_password(new_password, user, "/new_password")
+    user.password_hash = passwords.hash_new_password(new_password, user.username, user.email)
     user.updated_at = clock.now()
     db.session.execute(delete(Session).where(Session.user_id == user.id))
     db.session.execute(delete(PersonalToken).where(PersonalToken.user_id == user.id))
@@ -55,8 +96,8 @@ def replace_password(user: User, new_password: str, *, actor_id: int | None) -> 
 def verify_password(user: User, password: str) -> None:
     """Raise InvalidCredentials if the password of a logged-in user is wrong."""
     # Counted apart from logins, so that a stranger's failures cannot block the user's session.
-    count_attempt(RateLimit.login_account, "proof", user.id)
-    if not passwords.verify(passwords.normalize(password), user.password_hash):
+    limiter.count_attempt(RateLimit.login_account, "proof", user.id)
+    if not passwords.verify(password, user.password_hash):
         audit.record_own(Event.reauthentication_failed, user.id)
         commit()
         raise InvalidCredentials
@@ -72,11 +113,3 @@ def lock_and_recheck(user: User) -> bool:
     if row is None or row.password_hash != user.password_hash:
         raise InvalidCredentials
     return bool(row.has_second_factor)
-
-
-def hash_new_password(password: str, user: User, pointer: str) -> str:
-    """Return the hash of a new password. Raises ValidationFailed if it is weak."""
-    password = passwords.normalize(password)
-    if weakness := passwords.find_weakness(password, user.username, user.email):
-        raise ValidationFailed([{"pointer": pointer, "detail": weakness}])
-    return passwords.hash_password(password)

@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 
+from flask import current_app
 from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import joinedload
 
@@ -10,7 +11,6 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import jwt, permissions
-from app.auth.attempts import count_attempt
 from app.auth.jwt import Claims, TokenPair
 from app.auth.models import Actor, Session, User
 from app.db.compiled import CompiledSelect
@@ -18,8 +18,9 @@ from app.db.engine import for_update
 from app.db.pagination import KeysetPaginator, Page
 from app.db.transactions import commit, delete_expired
 from app.errors import AccountDisabled, NotFound, TokenReused, TokenRevoked
-from app.extensions import db
+from app.extensions import db, limiter
 from app.rate_limiter import RateLimit
+from app.request_context import request_context
 
 # How long a client that did not get the response may retry with the same refresh token.
 REFRESH_GRACE = timedelta(seconds=10)
@@ -83,6 +84,26 @@ def authenticate(claims: Claims, *, admins_require_mfa: bool) -> Actor:
     )
 
 
+def create_session(user: User) -> TokenPair:
+    """Create a session for an authenticated user; the caller commits."""
+    now, context = clock.now(), request_context()
+    session = Session(
+        id=secrets.token_hex(16),
+        user_id=user.id,
+        refresh_id=secrets.token_hex(16),
+        refreshed_at=now,
+        refreshed_before=now,
+        ip_address=context.ip_address,
+        user_agent=context.user_agent,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + current_app.config["SESSION_LIFETIME"],
+    )
+    db.session.add(session)
+    audit.record_own(Event.login_succeeded, user.id, session_id=session.id)
+    return jwt.create_token_pair(session, fresh=True, now=now)
+
+
 def refresh(claims: Claims) -> TokenPair:
     """Exchange a refresh token for a new pair of tokens.
 
@@ -95,7 +116,7 @@ def refresh(claims: Claims) -> TokenPair:
         raise TokenRevoked
     if session.user.disabled:
         raise AccountDisabled
-    count_attempt(RateLimit.refresh_account, "refresh", session.user_id)
+    limiter.count_attempt(RateLimit.refresh_account, "refresh", session.user_id)
     if claims.token_id == session.refresh_id:
         session.spent_id = session.refresh_id
         session.refreshed_before, session.refreshed_at = session.refreshed_at, now
@@ -131,11 +152,6 @@ def mark_current(actor: Actor, page: Page) -> Page:
     for row in page.rows:
         row["current"] = row["id"] == actor.session_id
     return page
-
-
-def log_out(actor: Actor) -> None:
-    """End the actor's current session."""
-    end_session(actor, actor.session_id)
 
 
 def end_session(actor: Actor, session_id: str) -> None:
