@@ -8,11 +8,10 @@ from app.audit.models import Event
 from app.auth import email_tokens, emails
 from app.auth.emails import SecurityNotice
 from app.auth.models import Actor, EmailTokenPurpose, User, identity_key
-from app.auth.services.account import flush_or_conflict
+from app.auth.services.account import flush_or_conflict, get_account
 from app.auth.services.credentials import replace_password
 from app.db.engine import for_update
 from app.db.transactions import commit
-from app.errors import TokenRevoked
 from app.extensions import db, limiter
 from app.mail.sender import can_send
 from app.outbox.queue import enqueue, handler
@@ -48,7 +47,7 @@ def reset_password(*, token: str, new_password: str) -> None:
     Raises ValidationFailed for an invalid token, or for a weak password, which does not use up the
     token.
     """
-    user = email_tokens.redeem(token, EmailTokenPurpose.reset_password).user
+    user, _ = email_tokens.redeem(token, EmailTokenPurpose.reset_password)
     replace_password(user, new_password, actor_id=user.id)
     _mark_verified(user)
     commit()
@@ -59,22 +58,19 @@ def verify_email(*, token: str) -> None:
 
     Raises ValidationFailed for an invalid token, Conflict if the new address is taken.
     """
-    redeemed = email_tokens.redeem(
-        token, EmailTokenPurpose.verify_email, EmailTokenPurpose.change_email
-    )
-    if redeemed.purpose == EmailTokenPurpose.change_email:
-        _change_email(redeemed.user, redeemed.email)
+    purposes = (EmailTokenPurpose.verify_email, EmailTokenPurpose.change_email)
+    user, email_token = email_tokens.redeem(token, *purposes)
+    if email_token.purpose == EmailTokenPurpose.change_email:
+        _change_email(user, email_token.email)
     else:
-        _mark_verified(redeemed.user)
+        _mark_verified(user)
     commit()
 
 
 def resend_verification(actor: Actor) -> None:
     """Send the tokens again that verify the actor's address and a requested new one."""
     limiter.count_attempt(RateLimit.recovery_account, "resend", actor.id)
-    user = email_tokens.lock_user(actor.id)
-    if user is None:
-        raise TokenRevoked
+    user = get_account(actor, lock=True)
     pending_id = email_tokens.get_pending_change(user)
     if pending_id is not None:
         emails.mail_reserved_token(pending_id)

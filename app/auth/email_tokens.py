@@ -4,45 +4,28 @@ A token is reserved in the transaction of the service that needs it and generate
 sent. Until then it can be revoked, and its text is only in the email.
 """
 
-import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import contains_eager
 
 from app import clock
 from app.auth.models import EmailToken, EmailTokenPurpose, User, identity_key
+from app.auth.passwords import hash_token
 from app.db.engine import for_update
 from app.db.transactions import delete_expired
 from app.errors import ValidationFailed
 from app.extensions import db
 
-LIFETIME = {
+LIFETIME: Mapping[str, timedelta] = {
     EmailTokenPurpose.reset_password: timedelta(hours=1),
     EmailTokenPurpose.verify_email: timedelta(hours=24),
     EmailTokenPurpose.change_email: timedelta(hours=24),
 }
 # How long expired tokens are kept: their email may not have been sent yet.
 RETENTION = timedelta(days=1)
-
-
-class GeneratedToken(NamedTuple):
-    """The text of a token, and its recipient."""
-
-    token: str
-    purpose: EmailTokenPurpose
-    email: str
-    username: str
-
-
-class RedeemedToken(NamedTuple):
-    """A token that was used: ``user``, which is locked, reads the mail of ``email``."""
-
-    user: User
-    purpose: EmailTokenPurpose
-    email: str
 
 
 def reserve(user: User, purpose: EmailTokenPurpose, email: str) -> int:
@@ -64,8 +47,11 @@ def reserve(user: User, purpose: EmailTokenPurpose, email: str) -> int:
     return email_token.id
 
 
-def generate(token_id: int) -> GeneratedToken | None:
-    """Generate a reserved token, whose lifetime begins now. Return None if it was revoked."""
+def generate(token_id: int) -> tuple[str, EmailToken] | None:
+    """Generate a reserved token, whose lifetime begins now, and return its text, stored as a hash.
+
+    Return None if it was revoked.
+    """
     statement = (
         select(EmailToken)
         .join(EmailToken.user)
@@ -75,33 +61,34 @@ def generate(token_id: int) -> GeneratedToken | None:
     email_token = db.session.scalar(for_update(statement, of=EmailToken))
     if email_token is None:
         return None
-    token, purpose = secrets.token_urlsafe(32), EmailTokenPurpose(email_token.purpose)
-    email_token.token_hash = _hash(token)
-    email_token.expires_at = clock.now() + LIFETIME[purpose]
-    return GeneratedToken(token, purpose, email_token.email, email_token.user.username)
+    token = secrets.token_urlsafe(32)
+    email_token.token_hash = hash_token(token)
+    email_token.expires_at = clock.now() + LIFETIME[email_token.purpose]
+    return token, email_token
 
 
-def redeem(token: str, *purposes: EmailTokenPurpose) -> RedeemedToken:
-    """Use a token for one of ``purposes``; the caller commits.
+def redeem(token: str, *purposes: EmailTokenPurpose) -> tuple[User, EmailToken]:
+    """Use a token for one of ``purposes``, and return its user, locked; the caller commits.
 
     Raises ValidationFailed, with the same detail for every reason: unknown, used, expired, of a
     disabled user, or for an address that is no longer the user's.
     """
-    is_valid = (EmailToken.token_hash == _hash(token), EmailToken.expires_at > clock.now())
+    is_valid = (EmailToken.token_hash == hash_token(token), EmailToken.expires_at > clock.now())
     email_token = db.session.scalar(
         select(EmailToken).where(*is_valid, EmailToken.purpose.in_(purposes))
     )
     if email_token is None:
         raise _invalid_token()
     # Users are locked before their tokens, everywhere.
-    user = lock_user(email_token.user_id)
+    statement = for_update(select(User).where(User.id == email_token.user_id))
+    user = db.session.scalar(statement.execution_options(populate_existing=True))
     deleted_id = db.session.scalar(delete(EmailToken).where(*is_valid).returning(EmailToken.id))
     if user is None or user.disabled or deleted_id is None:
         raise _invalid_token()
-    purpose, email = EmailTokenPurpose(email_token.purpose), email_token.email
-    if purpose != EmailTokenPurpose.change_email and identity_key(email) != user.email_key:
+    is_of_user = identity_key(email_token.email) == user.email_key
+    if email_token.purpose != EmailTokenPurpose.change_email and not is_of_user:
         raise _invalid_token()
-    return RedeemedToken(user, purpose, email)
+    return user, email_token
 
 
 def get_pending_change(user: User) -> int | None:
@@ -124,12 +111,6 @@ def revoke(user: User) -> None:
     )
 
 
-def lock_user(user_id: int) -> User | None:
-    """Return a user, locked and as it is now, or None."""
-    statement = for_update(select(User).where(User.id == user_id))
-    return db.session.scalar(statement.execution_options(populate_existing=True))
-
-
 def purge() -> int:
     """Delete the tokens that expired long ago, and return their number."""
     return delete_expired(EmailToken.expires_at, clock.now() - RETENTION)
@@ -138,8 +119,3 @@ def purge() -> int:
 def _invalid_token() -> ValidationFailed:
     detail = "The token is invalid, has expired or was used; request a new one."
     return ValidationFailed([{"pointer": "/token", "detail": detail}])
-
-
-def _hash(token: str) -> bytes:
-    # Random enough that it needs no slow hash.
-    return hashlib.sha256(token.encode()).digest()

@@ -1,5 +1,6 @@
 """Emails to users: enqueued in the transaction of a service, sent after its commit."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from flask import current_app
@@ -13,7 +14,7 @@ from app.outbox.leases import renew_lease
 from app.outbox.queue import enqueue, handler
 
 # For each token: the page of the front end that receives it, and the endpoint that it calls.
-DESTINATIONS = {
+DESTINATIONS: Mapping[str, tuple[str, str]] = {
     EmailTokenPurpose.reset_password: ("reset-password", "password/reset"),
     EmailTokenPurpose.verify_email: ("verify-email", "email/verify"),
     EmailTokenPurpose.change_email: ("verify-email", "email/verify"),
@@ -55,15 +56,17 @@ def _send_token(token_id: int) -> None:
     commit()
     if generated is None:
         return
-    page, endpoint = DESTINATIONS[generated.purpose]
+    token, email_token = generated
+    purpose = email_token.purpose
+    page, endpoint = DESTINATIONS[purpose]
     app_url, api_url = current_app.config["APP_URL"], current_app.config["PUBLIC_URL"]
-    hours = email_tokens.LIFETIME[generated.purpose].total_seconds() / 3600
+    hours = email_tokens.LIFETIME[purpose].total_seconds() / 3600
     sender.send(
-        generated.purpose,
-        generated.email,
-        username=generated.username,
-        token=generated.token,
-        link=f"{app_url}/{page}?token={generated.token}" if app_url else None,
+        purpose,
+        email_token.email,
+        username=email_token.user.username,
+        token=token,
+        link=f"{app_url}/{page}?token={token}" if app_url else None,
         call=f"{api_url}/api/v1/auth/{endpoint}",
         lifetime="an hour" if hours == 1 else f"{hours:.0f} hours",
     )

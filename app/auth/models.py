@@ -9,7 +9,6 @@ from typing import Literal
 
 from sqlalchemy import (
     CheckConstraint,
-    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     false,
     true,
 )
-from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
@@ -100,14 +98,9 @@ class User(Model):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    @hybrid_property
+    @property
     def disabled(self) -> bool:
         return self.disabled_at is not None
-
-    @disabled.inplace.expression
-    @classmethod
-    def _disabled(cls) -> ColumnElement[bool]:
-        return cls.disabled_at.is_not(None)
 
     @validates("username")
     def _set_username_key(self, _: str, username: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, true
+from sqlalchemy import Select, bindparam, or_, select, true
 
 from app import clock
 from app.audit import services as audit
@@ -19,9 +19,10 @@ from app.extensions import db
 from app.users import permissions
 from app.users.permissions import AnyActor
 
+_is_disabled = User.disabled_at.is_not(None)
 USERS = KeysetPaginator(
     name="users",
-    columns=(*USER_COLUMNS, User.disabled.label("disabled")),
+    columns=(*USER_COLUMNS, _is_disabled.label("disabled")),
     row_id=User.id,
     scope=true(),
     sorts={"created_at": User.created_at, "username": User.username_key},
@@ -29,7 +30,7 @@ USERS = KeysetPaginator(
         "username": User.username_key == bindparam("username"),
         "email": User.email_key == bindparam("email"),
         "role": User.role == bindparam("role"),
-        "disabled": User.disabled == bindparam("disabled"),
+        "disabled": _is_disabled == bindparam("disabled"),
         "email_verified": User.email_verified == bindparam("email_verified"),
         "created_after": User.created_at > bindparam("created_after"),
     },
@@ -37,12 +38,7 @@ USERS = KeysetPaginator(
 
 
 def list_users(
-    actor: AnyActor,
-    *,
-    filters: Mapping[str, Any],
-    sort: str,
-    limit: int,
-    cursor: str | None,
+    actor: AnyActor, *, filters: Mapping[str, Any], sort: str, limit: int, cursor: str | None
 ) -> Page:
     """Return a page of all users. Raises Forbidden or InvalidCursor."""
     permissions.require_admin(actor)
@@ -92,7 +88,8 @@ def update_user(actor: AnyActor, user_id: int, changes: Mapping[str, Any]) -> Us
     permissions.require_admin(actor)
     if changes.get("role") == Role.user or changes.get("disabled"):
         ensure_not_last_admin(user_id)
-    user = _lock(user_id)
+    statement = for_update(select(User).where(User.id == user_id))
+    user = _get(statement.execution_options(populate_existing=True))
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
     now = clock.now()
     if "role" in changed:
@@ -129,13 +126,8 @@ def delete_user(actor: AnyActor, user_id: int) -> None:
     commit()
 
 
-def _lock(user_id: int) -> User:
-    statement = for_update(select(User).where(User.id == user_id))
-    return _get(statement.execution_options(populate_existing=True))
-
-
-def _get(statement: Any) -> User:
-    user: User | None = db.session.scalar(statement)
+def _get(statement: Select[User]) -> User:
+    user = db.session.scalar(statement)
     if user is None:
         raise NotFound
     return user

@@ -40,10 +40,10 @@ def register(
         email_verified=False,
         role=role,
         time_zone=time_zone,
+        password_hash=passwords.hash_new_password(password, username, email, pointer="/password"),
         created_at=now,
         updated_at=now,
     )
-    user.password_hash = passwords.hash_new_password(password, username, email, pointer="/password")
     db.session.add(user)
     flush_or_conflict()
     actor_id = None if by_system else user.id
@@ -52,9 +52,13 @@ def register(
     return commit(user)
 
 
-def get_account(actor: Actor) -> User:
+def get_account(actor: Actor, *, lock: bool = False) -> User:
     """Return the actor's user. Raises TokenRevoked if it was deleted in the meantime."""
-    return _get(select(User).where(User.id == actor.id))
+    statement = select(User).where(User.id == actor.id)
+    user: User | None = db.session.scalar(for_update(statement) if lock else statement)
+    if user is None:
+        raise TokenRevoked
+    return user
 
 
 def update_account(actor: Actor, changes: Mapping[str, Any]) -> User:
@@ -66,7 +70,7 @@ def update_account(actor: Actor, changes: Mapping[str, Any]) -> User:
     """
     if "email" in changes and not actor.fresh:
         raise FreshTokenRequired
-    user = _get(for_update(select(User).where(User.id == actor.id)))
+    user = get_account(actor, lock=True)
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
     if "email" in changed and can_send():
         _request_email_change(user, changed.pop("email"))
@@ -135,10 +139,3 @@ def _request_email_change(user: User, email: str) -> None:
     emails.mail_token(user, EmailTokenPurpose.change_email, email)
     emails.send_notice(user, SecurityNotice.email_change_requested)
     audit.record_own(Event.email_change_requested, user.id)
-
-
-def _get(statement: Any) -> User:
-    user: User | None = db.session.scalar(statement)
-    if user is None:
-        raise TokenRevoked
-    return user

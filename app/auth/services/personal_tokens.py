@@ -1,6 +1,5 @@
 """Personal access tokens, which scripts use instead of a session."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import permissions
 from app.auth.models import Actor, PersonalToken, Scope, User, sort_scopes
+from app.auth.passwords import hash_token
 from app.db.compiled import CompiledSelect
 from app.db.engine import for_update
 from app.db.pagination import KeysetPaginator, Page
@@ -74,10 +74,7 @@ class NewToken(NamedTuple):
 def authenticate(token: str, *, admins_require_mfa: bool) -> Actor:
     """Return the actor of a token. Raises InvalidToken, TokenExpired or AccountDisabled."""
     row = TOKEN_QUERY.first(
-        {
-            "token_hash": _hash(token),
-            "admins_require_mfa": admins_require_mfa,
-        }
+        {"token_hash": hash_token(token), "admins_require_mfa": admins_require_mfa}
     )
     if row is None:
         raise InvalidToken
@@ -89,7 +86,9 @@ def authenticate(token: str, *, admins_require_mfa: bool) -> Actor:
     if disabled_at is not None:
         raise AccountDisabled
     if last_used_at is None or now - last_used_at >= LAST_USED_PRECISION:
-        _record_use(token_id, now)
+        use = update(PersonalToken).where(PersonalToken.id == token_id).values(last_used_at=now)
+        db.session.execute(use)
+        commit()
     return Actor(
         user_id,
         role,
@@ -110,12 +109,16 @@ def create_token(
     now = clock.now()
     if expires_at is not None and expires_at <= now:
         raise ValidationFailed([{"pointer": "/expires_at", "detail": "Must be in the future."}])
-    _check_limit(actor)
+    # Locked, so that concurrent requests count in turn.
+    db.session.execute(for_update(select(User.id).where(User.id == actor.id)))
+    count = db.session.scalar(select(func.count()).where(permissions.owns_token(actor.id)))
+    if (count or 0) >= MAX_TOKENS:
+        raise Conflict(f"There are {MAX_TOKENS} tokens already; delete one first.")
     token = PREFIX + secrets.token_urlsafe(32)
     personal_token = PersonalToken(
         user_id=actor.id,
         name=name,
-        token_hash=_hash(token),
+        token_hash=hash_token(token),
         scopes=sort_scopes(scopes),
         created_at=now,
         expires_at=expires_at,
@@ -158,23 +161,3 @@ def delete_token(actor: Actor, token_id: int) -> None:
         raise NotFound
     audit.record_own(Event.personal_token_deleted, actor.id, token_id=token_id)
     commit()
-
-
-def _check_limit(actor: Actor) -> None:
-    """Lock the user, and raise Conflict if it has the maximum number of tokens."""
-    db.session.execute(for_update(select(User.id).where(User.id == actor.id)))
-    count = db.session.scalar(select(func.count()).where(permissions.owns_token(actor.id)))
-    if (count or 0) >= MAX_TOKENS:
-        raise Conflict(f"There are {MAX_TOKENS} tokens already; delete one first.")
-
-
-def _record_use(token_id: int, now: datetime) -> None:
-    db.session.execute(
-        update(PersonalToken).where(PersonalToken.id == token_id).values(last_used_at=now)
-    )
-    commit()
-
-
-def _hash(token: str) -> bytes:
-    # Random enough that it needs no slow hash.
-    return hashlib.sha256(token.encode()).digest()
