@@ -13,11 +13,7 @@ from app.auth.models import Actor
 from app.errors import Conflict
 from app.rate_limiter import RateLimit
 
-blp = Blueprint(
-    "account_recovery",
-    __name__,
-    description="Password reset and email verification.",
-)
+blp = Blueprint("account_recovery", __name__, description="Password reset and email verification.")
 
 
 @blp.post("/password/forgot")

@@ -16,17 +16,7 @@ from app.request_context import request_context
 
 EVENTS = KeysetPaginator(
     name="audit",
-    columns=(
-        AuditEvent.id,
-        AuditEvent.event,
-        AuditEvent.user_id,
-        AuditEvent.actor_id,
-        AuditEvent.details,
-        AuditEvent.ip_address,
-        AuditEvent.user_agent,
-        AuditEvent.request_id,
-        AuditEvent.created_at,
-    ),
+    columns=AuditEvent.__table__.columns.values(),
     row_id=AuditEvent.id,
     scope=AuditEvent.user_id == bindparam("user_id"),
     sorts={"created_at": AuditEvent.created_at},
@@ -72,11 +62,7 @@ def _common_values(event: Event, actor_id: int | None) -> dict[str, Any]:
 def list_events(user_id: int, *, limit: int, cursor: str | None) -> Page:
     """Return a page of the events about a user, newest first; the caller checks permissions."""
     return EVENTS.page(
-        values={"user_id": user_id},
-        sort="-created_at",
-        limit=limit,
-        cursor=cursor,
-        context=user_id,
+        values={"user_id": user_id}, sort="-created_at", limit=limit, cursor=cursor, context=user_id
     )
 
 

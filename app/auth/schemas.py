@@ -242,10 +242,7 @@ class AccessTokenSchema(ma.Schema):
 
 class TokenPairSchema(AccessTokenSchema):
     class Meta:
-        example = {
-            "refresh_token": "eyJhbGciOiJIUzI1NiJ9...",
-            "refresh_expires_in": 2592000,
-        }
+        example = {"refresh_token": "eyJhbGciOiJIUzI1NiJ9...", "refresh_expires_in": 2592000}
 
     refresh_token = fields.String(required=True)
     refresh_expires_in = fields.Integer(required=True)

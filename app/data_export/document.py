@@ -1,6 +1,7 @@
 """The JSON document with all data of a user."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
 
@@ -12,11 +13,11 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.audit.schemas import AuditEventSchema
-from app.auth.models import Actor, EmailToken, RecoveryCode, Session, User
-from app.auth.permissions import HAS_SECOND_FACTOR, owns_session
+from app.auth.models import Actor, EmailToken, RecoveryCode, User
+from app.auth.permissions import HAS_SECOND_FACTOR
 from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
-from app.auth.services import account, personal_tokens, sessions
-from app.auth.services.sessions import SESSION_COLUMNS
+from app.auth.services import account, sessions
+from app.auth.services.personal_tokens import TOKENS
 from app.data_export.schemas import EmailTokenSchema
 from app.db.pagination import KeysetPaginator, Page, all_pages
 from app.db.transactions import commit, snapshot
@@ -33,22 +34,11 @@ Row = dict[str, Any]
 # The number of rows that are in memory at once.
 BATCH_SIZE = 200
 
-# Unlike the list of sessions, this one includes sessions that have ended.
-ALL_SESSIONS = KeysetPaginator(
-    name="all sessions",
-    columns=SESSION_COLUMNS,
-    row_id=Session.id,
-    scope=owns_session(bindparam("user_id")),
-    sorts={"created_at": Session.created_at},
-)
+# At that time no session had ended, so that the list includes those that have.
+EPOCH = datetime.fromtimestamp(0, UTC)
 EMAIL_TOKENS = KeysetPaginator(
     name="email tokens",
-    columns=(
-        EmailToken.purpose,
-        EmailToken.email,
-        EmailToken.created_at,
-        EmailToken.expires_at,
-    ),
+    columns=(EmailToken.purpose, EmailToken.email, EmailToken.created_at, EmailToken.expires_at),
     row_id=EmailToken.id,
     scope=EmailToken.user_id == bindparam("user_id"),
     sorts={"created_at": EmailToken.created_at},
@@ -92,24 +82,20 @@ def _head(actor: Actor) -> Row:
 
 def _lists(actor: Actor) -> Mapping[str, tuple[Callable[..., Page], Schema]]:
     params = {"user_id": actor.id}
+    tasks_params = tasks_policy.can_list_params(actor, None)
     return {
         "sessions": (partial(_read_sessions, actor), SessionSchema()),
-        "personal_tokens": (
-            partial(personal_tokens.TOKENS.page, values=params),
-            PersonalTokenSchema(),
-        ),
+        "personal_tokens": (partial(TOKENS.page, values=params), PersonalTokenSchema()),
         "mailed_tokens": (partial(EMAIL_TOKENS.page, values=params), EmailTokenSchema()),
         "jobs": (partial(JOBS.page, values=jobs_policy.owned_by(actor)), JobSchema()),
-        "tasks": (
-            partial(TASKS.page, values=tasks_policy.can_list_params(actor, None)),
-            TaskSchema(),
-        ),
+        "tasks": (partial(TASKS.page, values=tasks_params), TaskSchema()),
         "audit_events": (partial(audit.EVENTS.page, values=params), AuditEventSchema()),
     }
 
 
 def _read_sessions(actor: Actor, **params: Any) -> Page:
-    return sessions.mark_current(actor, ALL_SESSIONS.page(values={"user_id": actor.id}, **params))
+    values = {"user_id": actor.id, "now": EPOCH, "idle_since": EPOCH}
+    return sessions.mark_current(actor, sessions.SESSIONS.page(values=values, **params))
 
 
 def _batches(read: Callable[..., Page]) -> Iterator[Sequence[Row]]:

@@ -1,7 +1,6 @@
 """Time-based one-time passwords (RFC 6238) with encrypted secrets, and recovery codes."""
 
 import base64
-import hashlib
 import re
 import secrets
 import textwrap
@@ -10,21 +9,17 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import current_app
-from pyotp import TOTP, OTPVerificationError, random_base32
+from pyotp import TOTP, OTPVerificationError
 
 from app import clock
+from app.auth.passwords import hash_token
 
 # Codes of one time step before and after are valid too: clocks differ, and typing takes time.
 VALID_WINDOW = 1
 TOTP_RE = re.compile(r"[0-9]{6}")
 RECOVERY_CODES = 10
-# 120 random bits need no slow hash (OWASP ASVS 5.0, 6.5.2).
+# Enough random bits to need no slow hash (OWASP ASVS 5.0, 6.5.2).
 RECOVERY_CODE_BYTES = 15
-
-
-def create_secret() -> str:
-    """Return a random secret in base32, for the server and an authenticator app to share."""
-    return random_base32()
 
 
 def provisioning_uri(secret: str, username: str) -> str:
@@ -62,21 +57,20 @@ def find_time_step(code: str, encrypted_secret: bytes, user_id: int) -> int | No
 
 def create_recovery_codes() -> list[str]:
     """Return random recovery codes, in groups that are easy to type."""
-    return ["-".join(textwrap.wrap(_random_code(), 4)) for _ in range(RECOVERY_CODES)]
+    texts = (
+        base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)) for _ in range(RECOVERY_CODES)
+    )
+    return ["-".join(textwrap.wrap(text.decode().lower(), 4)) for text in texts]
 
 
 def hash_recovery_code(code: str) -> bytes:
     """Return the hash under which a recovery code is stored."""
-    return hashlib.sha256(normalize(code).encode()).digest()
+    return hash_token(normalize(code))
 
 
 def normalize(code: str) -> str:
     """Return a code without spaces and hyphens, in lower case."""
     return re.sub(r"[\s-]", "", code).lower()
-
-
-def _random_code() -> str:
-    return base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode().lower()
 
 
 def _cipher(user_id: int) -> Fernet:

@@ -1,5 +1,6 @@
 """Endpoints of multi-factor authentication."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.api.blueprint import Blueprint
@@ -18,7 +19,6 @@ from app.mfa.schemas import (
     RecoveryCodesSchema,
     SecondFactorSchema,
 )
-from app.mfa.services import MFAStatus
 from app.rate_limiter import RateLimit
 
 blp = Blueprint("mfa", __name__, description="Second factors of logins.")
@@ -37,7 +37,7 @@ def enroll_second_factor(actor: Actor) -> Response:
 @session_required()
 @blp.alt_response(NotFound)
 @blp.response(200, SecondFactorSchema)
-def read_second_factor(actor: Actor) -> MFAStatus:
+def read_second_factor(actor: Actor) -> Mapping[str, Any]:
     """Get the status of your second factor."""
     return services.get_status(actor)
 

@@ -1,9 +1,12 @@
 """Enrollment in multi-factor authentication, and logins that require it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
+from typing import Any
 
+from pyotp import random_base32
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import joinedload
 
@@ -11,7 +14,8 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import mfa_challenges
-from app.auth.models import Actor, RecoveryCode, SecondFactor, User
+from app.auth.models import Actor, RecoveryCode, SecondFactor
+from app.auth.services.account import get_account
 from app.auth.services.credentials import Login
 from app.auth.services.sessions import create_session
 from app.db.engine import for_update
@@ -22,7 +26,6 @@ from app.errors import (
     InvalidCredentials,
     NotFound,
     RateLimited,
-    TokenRevoked,
     ValidationFailed,
 )
 from app.extensions import db, limiter
@@ -43,32 +46,22 @@ class Enrollment:
     otpauth_uri: str
 
 
-@dataclass(frozen=True)
-class MFAStatus:
-    """State of the second factor, and the number of unused recovery codes."""
-
-    confirmed: bool
-    recovery_codes_left: int
-
-
 def enroll(actor: Actor) -> Enrollment:
     """Create a second factor for the actor, in place of one that is not confirmed.
 
     Raises Conflict if there is a confirmed one.
     """
-    username = db.session.scalar(for_update(select(User.username).where(User.id == actor.id)))
-    if username is None:
-        raise TokenRevoked
+    user = get_account(actor, lock=True)
     factor = db.session.get(SecondFactor, actor.id)
     if factor is None:
         factor = SecondFactor(user_id=actor.id, wrong_codes=0)
         db.session.add(factor)
     elif factor.confirmed_at is not None:
         raise Conflict("There is a second factor already; remove it first.")
-    secret = codes.create_secret()
+    secret = random_base32()
     factor.secret = codes.encrypt_secret(secret, actor.id)
     factor.created_at = clock.now()
-    return commit(Enrollment(secret, codes.provisioning_uri(secret, username)))
+    return commit(Enrollment(secret, codes.provisioning_uri(secret, user.username)))
 
 
 def confirm(actor: Actor, *, code: str) -> list[str]:
@@ -95,17 +88,20 @@ def confirm(actor: Actor, *, code: str) -> list[str]:
     return commit(recovery_codes)
 
 
-def get_status(actor: Actor) -> MFAStatus:
-    """Return the status of the actor's second factor. Raises NotFound."""
+def get_status(actor: Actor) -> Mapping[str, Any]:
+    """Return whether the actor's second factor is confirmed, and the number of codes left.
+
+    Raises NotFound.
+    """
     codes_left = select(func.count()).where(RecoveryCode.user_id == SecondFactor.user_id)
-    row = db.session.execute(
-        select(SecondFactor.confirmed_at, codes_left.scalar_subquery().label("codes_left")).where(
-            SecondFactor.user_id == actor.id
-        )
-    ).first()
+    statement = select(
+        SecondFactor.confirmed_at.is_not(None).label("confirmed"),
+        codes_left.scalar_subquery().label("recovery_codes_left"),
+    )
+    row = db.session.execute(statement.where(SecondFactor.user_id == actor.id)).mappings().first()
     if row is None:
         raise NotFound
-    return MFAStatus(row.confirmed_at is not None, row.codes_left)
+    return row
 
 
 def remove(actor: Actor) -> None:
@@ -130,7 +126,9 @@ def complete_login(*, challenge: str, code: str) -> Login:
         raise InvalidCredentials(mfa_challenges.INVALID_CHALLENGE)
     if factor.user.disabled:
         raise AccountDisabled
-    _raise_if_locked_out(factor)
+    now = clock.now()
+    if factor.locked_until is not None and factor.locked_until > now:
+        raise RateLimited(ceil((factor.locked_until - now).total_seconds()))
     if not _verify_code(factor, codes.normalize(code)):
         audit.record_own(Event.second_factor_failed, factor.user_id)
         commit()
@@ -153,12 +151,6 @@ def _lock(user_id: int) -> SecondFactor | None:
         .where(SecondFactor.user_id == user_id)
     )
     return db.session.scalar(for_update(statement))
-
-
-def _raise_if_locked_out(factor: SecondFactor) -> None:
-    now = clock.now()
-    if factor.locked_until is not None and factor.locked_until > now:
-        raise RateLimited(ceil((factor.locked_until - now).total_seconds()))
 
 
 def _verify_code(factor: SecondFactor, code: str) -> bool:

@@ -38,17 +38,16 @@ SESSION_QUERY = CompiledSelect(
     .join(Session.user)
     .where(Session.id == bindparam("session_id"))
 )
-SESSION_COLUMNS = (
-    Session.id,
-    Session.created_at,
-    Session.last_used_at,
-    Session.expires_at,
-    Session.ip_address,
-    Session.user_agent,
-)
 SESSIONS = KeysetPaginator(
     name="sessions",
-    columns=SESSION_COLUMNS,
+    columns=(
+        Session.id,
+        Session.created_at,
+        Session.last_used_at,
+        Session.expires_at,
+        Session.ip_address,
+        Session.user_agent,
+    ),
     row_id=Session.id,
     scope=and_(
         permissions.owns_session(bindparam("user_id")),
