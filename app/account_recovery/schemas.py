@@ -4,13 +4,6 @@ from app.api.fields import String
 from app.auth.schemas import EmailAddress, new_password
 from app.extensions import ma
 
-TOKEN_EXAMPLE = "9tKx0vYbN2mQ4wRrS7uA1cEfGhJkLpZdXoVyTnBi3M8"  # noqa: S105  # an example
-
-
-def email_token() -> String:
-    """Return the field of an email token."""
-    return String(min_length=1, max_length=100, required=True, load_only=True)
-
 
 class ForgotPasswordSchema(ma.Schema):
     class Meta:
@@ -19,16 +12,15 @@ class ForgotPasswordSchema(ma.Schema):
     email = EmailAddress(required=True)
 
 
-class ResetPasswordSchema(ma.Schema):
-    class Meta:
-        example = {"token": TOKEN_EXAMPLE, "new_password": "staple in the rain"}
-
-    token = email_token()
-    new_password = new_password()
-
-
 class VerifyEmailSchema(ma.Schema):
     class Meta:
-        example = {"token": TOKEN_EXAMPLE}
+        example = {"token": "9tKx0vYbN2mQ4wRrS7uA1cEfGhJkLpZdXoVyTnBi3M8"}
 
-    token = email_token()
+    token = String(min_length=1, max_length=100, required=True, load_only=True)
+
+
+class ResetPasswordSchema(VerifyEmailSchema):
+    class Meta:
+        example = {"new_password": "staple in the rain"}
+
+    new_password = new_password()

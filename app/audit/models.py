@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, String
+from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Model
@@ -49,7 +49,6 @@ class AuditEvent(Model):
     __tablename__ = "audit_events"
     __table_args__ = (
         *keyset_index("audit_events", "user_id", "created_at"),
-        Index("ix_audit_events_created_at", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -61,7 +60,7 @@ class AuditEvent(Model):
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(255))
     request_id: Mapped[str | None] = mapped_column(String(128))
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 # Recorded events never change; retention only deletes them.

@@ -39,51 +39,35 @@ class Claims:
     expires_at: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AccessToken:
-    """An access token, as the token response of OAuth 2.0 has it (RFC 6749, 5.1)."""
-
-    access_token: str
-    expires_in: int
-    token_type: str = "Bearer"  # noqa: S105  # the scheme's name, not a secret
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenPair(AccessToken):
-    """An access token and the refresh token of the same session."""
-
-    refresh_token: str
-    refresh_expires_in: int
-
-
 def idle_lifetime() -> timedelta:
     """Return how long after the last refresh a session ends."""
     lifetime: timedelta = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]
     return lifetime
 
 
-def create_session_access_token(user_id: int, session_id: str, *, fresh: bool) -> AccessToken:
-    """Create an access token for a session."""
+def create_session_access_token(user_id: int, session_id: str, *, fresh: bool) -> dict[str, Any]:
+    """Return the response with a new access token of a session (RFC 6749, 5.1)."""
     lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
     token = create_access_token(str(user_id), fresh=fresh, additional_claims={"sid": session_id})
-    return AccessToken(access_token=token, expires_in=int(lifetime.total_seconds()))
+    expires_in = int(lifetime.total_seconds())
+    return {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
 
 
-def create_token_pair(session: Session, *, fresh: bool, now: datetime) -> TokenPair:
-    """Create an access token and a refresh token, which expires no later than the session."""
-    access = create_session_access_token(session.user_id, session.id, fresh=fresh)
+def create_token_pair(session: Session, *, fresh: bool, now: datetime) -> dict[str, Any]:
+    """Return the response with an access token and a refresh token.
+
+    The refresh token expires no later than the session.
+    """
     lifetime = min(idle_lifetime(), session.expires_at - now)
-    refresh_token = create_refresh_token(
-        str(session.user_id),
-        expires_delta=lifetime,
-        additional_claims={"sid": session.id, "jti": session.refresh_id},
+    claims = {"sid": session.id, "jti": session.refresh_id}
+    token = create_refresh_token(
+        str(session.user_id), expires_delta=lifetime, additional_claims=claims
     )
-    return TokenPair(
-        access_token=access.access_token,
-        expires_in=access.expires_in,
-        refresh_token=refresh_token,
-        refresh_expires_in=int(lifetime.total_seconds()),
-    )
+    return {
+        **create_session_access_token(session.user_id, session.id, fresh=fresh),
+        "refresh_token": token,
+        "refresh_expires_in": int(lifetime.total_seconds()),
+    }
 
 
 def decode(token: str) -> Claims:
@@ -150,9 +134,8 @@ def _verification_key(headers: Mapping[str, Any], claims: Mapping[str, Any]) -> 
     # Checked here, because decode_token() ignores unknown headers and fills in missing claims.
     if not headers.keys() <= HEADERS or not claims.keys() >= CLAIMS:
         raise InvalidToken
-    keys: dict[str, str] = {
-        key_id(secret): secret for secret in current_app.config["JWT_SECRET_KEYS"]
-    }
+    secrets: list[str] = current_app.config["JWT_SECRET_KEYS"]
+    keys = {key_id(secret): secret for secret in secrets}
     kid = headers.get("kid", next(iter(keys)))
     if not isinstance(kid, str) or kid not in keys:
         raise InvalidToken

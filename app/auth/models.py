@@ -5,19 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from sqlalchemy import (
-    CheckConstraint,
-    Dialect,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    String,
-    UniqueConstraint,
-    false,
-    true,
-)
+from sqlalchemy import CheckConstraint, Dialect, ForeignKey, Index, LargeBinary, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
@@ -44,6 +34,7 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+UserId = Annotated[int, mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))]
 TokenType = Literal["access", "refresh", "personal"]
 
 
@@ -75,22 +66,19 @@ class User(Model):
 
     __tablename__ = "users"
     __table_args__ = (
-        UniqueConstraint("username_key"),
-        UniqueConstraint("email_key"),
         CheckConstraint("role IN ('user', 'admin')", name="role"),
-        Index("ix_users_role", "role"),
         *keyset_index("users", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
     username: Mapped[str] = mapped_column(String(80))
-    username_key: Mapped[str] = mapped_column(BinaryCollatedString(80))
+    username_key: Mapped[str] = mapped_column(BinaryCollatedString(80), unique=True)
     email: Mapped[str] = mapped_column(String(254))
-    email_key: Mapped[str] = mapped_column(String(762))
+    email_key: Mapped[str] = mapped_column(String(762), unique=True)
     email_verified: Mapped[bool]
     password_hash: Mapped[str] = mapped_column(String(255))
-    role: Mapped[str] = mapped_column(StringEnum)
+    role: Mapped[str] = mapped_column(StringEnum, index=True)
     time_zone: Mapped[str] = mapped_column(String(64))
     notify_on_create: Mapped[bool] = mapped_column(server_default=false(), default=False)
     notify_when_due: Mapped[bool] = mapped_column(server_default=true(), default=True)
@@ -140,23 +128,19 @@ class Session(Model):
     """
 
     __tablename__ = "sessions"
-    __table_args__ = (
-        Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
-        Index("ix_sessions_expires_at", "expires_at"),
-        Index("ix_sessions_refreshed_at", "refreshed_at"),
-    )
+    __table_args__ = (Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UserId]
     refresh_id: Mapped[str] = mapped_column(String(32))
     spent_id: Mapped[str | None] = mapped_column(String(32))
-    refreshed_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime] = mapped_column(index=True)
     refreshed_before: Mapped[datetime]
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
     user: Mapped[User] = relationship(lazy="raise")
 
@@ -185,15 +169,14 @@ class PersonalToken(Model):
 
     __tablename__ = "personal_tokens"
     __table_args__ = (
-        UniqueConstraint("token_hash"),
         *keyset_index("personal_tokens", "user_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UserId]
     name: Mapped[str] = mapped_column(String(100))
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     scopes: Mapped[tuple[Scope, ...]] = mapped_column(Scopes)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
@@ -215,19 +198,17 @@ class EmailToken(Model):
 
     __tablename__ = "email_tokens"
     __table_args__ = (
-        UniqueConstraint("token_hash"),
         Index("ix_email_tokens_user_id_purpose", "user_id", "purpose"),
-        Index("ix_email_tokens_expires_at", "expires_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigIntId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UserId]
     purpose: Mapped[str] = mapped_column(StringEnum)
     email: Mapped[str] = mapped_column(String(254))
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
     user: Mapped[User] = relationship(lazy="raise")
 
@@ -241,9 +222,7 @@ class SecondFactor(Model):
 
     __tablename__ = "second_factors"
 
-    user_id: Mapped[int] = mapped_column(
-        BigIntId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     secret: Mapped[bytes] = mapped_column(LargeBinary(255))
     last_step: Mapped[int | None]
     wrong_codes: Mapped[int]
@@ -259,8 +238,6 @@ class RecoveryCode(Model):
 
     __tablename__ = "recovery_codes"
 
-    user_id: Mapped[int] = mapped_column(
-        BigIntId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     created_at: Mapped[datetime]

@@ -1,6 +1,5 @@
 """Endpoints of registration, login, sessions, the own account and personal access tokens."""
 
-from dataclasses import asdict
 from typing import Any
 
 from app.api.blueprint import Blueprint
@@ -10,7 +9,7 @@ from app.api.schemas import PaginationSchema
 from app.audit import services as audit
 from app.audit.schemas import AuditEventPageSchema
 from app.auth.decorators import refresh_token_required, session_required, token_required
-from app.auth.jwt import AccessToken, Claims, TokenPair
+from app.auth.jwt import Claims
 from app.auth.models import Actor, PersonalToken, Scope, User, identity_key
 from app.auth.schemas import (
     AccessTokenSchema,
@@ -29,7 +28,6 @@ from app.auth.schemas import (
     UserSchema,
 )
 from app.auth.services import account, credentials, personal_tokens, sessions
-from app.auth.services.credentials import Login
 from app.db.pagination import Page
 from app.errors import (
     AccountDisabled,
@@ -45,11 +43,6 @@ from app.rate_limiter import RateLimit
 blp = Blueprint("auth", __name__, description="Registration, login and sessions.")
 
 Response = tuple[Any, dict[str, str]]
-
-
-def login_response(result: Login) -> Response:
-    """Return the body and headers of a successful login."""
-    return {**asdict(result.tokens), "user": result.user}, NO_STORE
 
 
 @blp.post("/register")
@@ -69,7 +62,7 @@ def register(data: dict[str, Any]) -> Response:
 @rate_limit(RateLimit.login)
 def log_in(data: dict[str, Any]) -> Response:
     """Log in: create a session and get its tokens."""
-    return login_response(credentials.log_in(**data))
+    return credentials.log_in(**data), NO_STORE
 
 
 @blp.post("/refresh")
@@ -77,7 +70,7 @@ def log_in(data: dict[str, Any]) -> Response:
 @refresh_token_required
 @blp.alt_response(TokenReused)
 @blp.response(200, TokenPairSchema)
-def refresh(claims: Claims) -> tuple[TokenPair, dict[str, str]]:
+def refresh(claims: Claims) -> Response:
     """Exchange a refresh token for a new pair of tokens."""
     return sessions.refresh(claims), NO_STORE
 
@@ -87,7 +80,7 @@ def refresh(claims: Claims) -> tuple[TokenPair, dict[str, str]]:
 @blp.alt_response(InvalidCredentials)
 @blp.arguments(ReauthenticateSchema)
 @blp.response(200, AccessTokenSchema)
-def reauthenticate(actor: Actor, data: dict[str, str]) -> tuple[AccessToken, dict[str, str]]:
+def reauthenticate(actor: Actor, data: dict[str, str]) -> Response:
     """Verify the password again and get a fresh access token for the same session."""
     return credentials.reauthenticate(actor, **data), NO_STORE
 
@@ -186,9 +179,9 @@ def list_personal_tokens(actor: Actor, query: dict[str, Any]) -> Page:
 @blp.response(201, NewTokenSchema)
 def create_personal_token(actor: Actor, data: dict[str, Any]) -> Response:
     """Create a personal access token; only this response has its text."""
-    created = personal_tokens.create_token(actor, **data)
-    body = {**PersonalTokenSchema().dump(created.personal_token), "token": created.token}
-    headers = location("auth.read_personal_token", token_id=created.personal_token.id)
+    personal_token, text = personal_tokens.create_token(actor, **data)
+    body = {**PersonalTokenSchema().dump(personal_token), "token": text}
+    headers = location("auth.read_personal_token", token_id=personal_token.id)
     return body, NO_STORE | headers
 
 

@@ -22,8 +22,7 @@ class EmailAddress(String):
     has_format = True
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {"format": "email"} | kwargs.pop("metadata", {})
-        super().__init__(max_length=254, strip=True, metadata=metadata, **kwargs)
+        super().__init__(max_length=254, strip=True, metadata={"format": "email"}, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)

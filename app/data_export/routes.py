@@ -1,10 +1,11 @@
 """Endpoint of the data export."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from flask import Response, request
-from werkzeug.wsgi import FileWrapper
 
 from app.api.blueprint import Blueprint
 from app.api.parsing import JSON
@@ -34,7 +35,13 @@ def export_data(actor: Actor) -> Response:
         response.headers["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
         response.content_length = file.tell()
         if request.method == "GET":
-            file.seek(0)
-            response.response = FileWrapper(file, READ_SIZE)
+            response.response = _read(file)
             response.call_on_close(stack.pop_all().close)
     return response
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while chunk := file.read(READ_SIZE):
+            yield chunk

@@ -57,10 +57,9 @@ def find_time_step(code: str, encrypted_secret: bytes, user_id: int) -> int | No
 
 def create_recovery_codes() -> list[str]:
     """Return random recovery codes, in groups that are easy to type."""
-    texts = (
-        base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)) for _ in range(RECOVERY_CODES)
-    )
-    return ["-".join(textwrap.wrap(text.decode().lower(), 4)) for text in texts]
+    keys = (secrets.token_bytes(RECOVERY_CODE_BYTES) for _ in range(RECOVERY_CODES))
+    texts = (base64.b32encode(key).decode().lower() for key in keys)
+    return ["-".join(textwrap.wrap(text, 4)) for text in texts]
 
 
 def hash_recovery_code(code: str) -> bytes:

@@ -8,7 +8,7 @@ from app.api.rate_limits import rate_limit
 from app.api.responses import NO_STORE, location
 from app.auth.decorators import session_required
 from app.auth.models import Actor
-from app.auth.routes import Response, login_response
+from app.auth.routes import Response
 from app.auth.schemas import LoginResponseSchema
 from app.errors import AccountDisabled, Conflict, InvalidCredentials, NotFound
 from app.mfa import services
@@ -37,7 +37,7 @@ def enroll_second_factor(actor: Actor) -> Response:
 @session_required()
 @blp.alt_response(NotFound)
 @blp.response(200, SecondFactorSchema)
-def read_second_factor(actor: Actor) -> Mapping[str, Any]:
+def read_second_factor(actor: Actor) -> Mapping[Any, Any]:
     """Get the status of your second factor."""
     return services.get_status(actor)
 
@@ -68,4 +68,4 @@ def remove_second_factor(actor: Actor) -> None:
 @rate_limit(RateLimit.login)
 def complete_login(data: dict[str, Any]) -> Response:
     """Complete a login by a code of the second factor."""
-    return login_response(services.complete_login(**data))
+    return services.complete_login(**data), NO_STORE

@@ -5,8 +5,6 @@ from marshmallow import fields
 from app.api.fields import String
 from app.extensions import ma
 
-RECOVERY_CODE = "mfzw-k4tu-nbsw-y3dp-o5xx-e3de"
-
 
 def code() -> String:
     """Return the field of a code."""
@@ -50,7 +48,7 @@ class RecoveryCodesSchema(ma.Schema):
     """Single-use recovery codes, which only this response contains."""
 
     class Meta:
-        example = {"recovery_codes": [RECOVERY_CODE]}
+        example = {"recovery_codes": ["mfzw-k4tu-nbsw-y3dp-o5xx-e3de"]}
 
     recovery_codes = fields.List(fields.String(), required=True)
 

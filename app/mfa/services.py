@@ -1,13 +1,11 @@
 """Enrollment in multi-factor authentication, and logins that require it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 from typing import Any
 
 from pyotp import random_base32
-from sqlalchemy import delete, func, select
+from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.orm import joinedload
 
 from app import clock
@@ -16,7 +14,6 @@ from app.audit.models import Event
 from app.auth import mfa_challenges
 from app.auth.models import Actor, RecoveryCode, SecondFactor
 from app.auth.services.account import get_account
-from app.auth.services.credentials import Login
 from app.auth.services.sessions import create_session
 from app.db.engine import for_update
 from app.db.transactions import commit
@@ -38,17 +35,10 @@ LOCKOUT = timedelta(minutes=15)
 WRONG_CODE = "The code is wrong or was used before."
 
 
-@dataclass(frozen=True)
-class Enrollment:
-    """The secret of a second factor that is not confirmed yet."""
-
-    secret: str
-    otpauth_uri: str
-
-
-def enroll(actor: Actor) -> Enrollment:
+def enroll(actor: Actor) -> dict[str, str]:
     """Create a second factor for the actor, in place of one that is not confirmed.
 
+    Return its secret, and the secret's URI.
     Raises Conflict if there is a confirmed one.
     """
     user = get_account(actor, lock=True)
@@ -61,7 +51,8 @@ def enroll(actor: Actor) -> Enrollment:
     secret = random_base32()
     factor.secret = codes.encrypt_secret(secret, actor.id)
     factor.created_at = clock.now()
-    return commit(Enrollment(secret, codes.provisioning_uri(secret, user.username)))
+    uri = codes.provisioning_uri(secret, user.username)
+    return commit({"secret": secret, "otpauth_uri": uri})
 
 
 def confirm(actor: Actor, *, code: str) -> list[str]:
@@ -88,7 +79,7 @@ def confirm(actor: Actor, *, code: str) -> list[str]:
     return commit(recovery_codes)
 
 
-def get_status(actor: Actor) -> Mapping[str, Any]:
+def get_status(actor: Actor) -> RowMapping:
     """Return whether the actor's second factor is confirmed, and the number of codes left.
 
     Raises NotFound.
@@ -114,7 +105,7 @@ def remove(actor: Actor) -> None:
     commit()
 
 
-def complete_login(*, challenge: str, code: str) -> Login:
+def complete_login(*, challenge: str, code: str) -> dict[str, Any]:
     """Create a session for a user whose password was verified, and now the second factor.
 
     Raises InvalidCredentials, AccountDisabled, or RateLimited after too many wrong codes.
@@ -133,7 +124,7 @@ def complete_login(*, challenge: str, code: str) -> Login:
         audit.record_own(Event.second_factor_failed, factor.user_id)
         commit()
         raise InvalidCredentials(WRONG_CODE)
-    return commit(Login(create_session(factor.user), factor.user))
+    return commit(create_session(factor.user))
 
 
 def _get_own(actor: Actor) -> SecondFactor:
@@ -173,15 +164,12 @@ def _consume_totp(factor: SecondFactor, code: str) -> bool:
 
 
 def _consume_recovery(factor: SecondFactor, code: str) -> bool:
-    deleted_id = db.session.scalar(
-        delete(RecoveryCode)
-        .where(
-            RecoveryCode.user_id == factor.user_id,
-            RecoveryCode.code_hash == codes.hash_recovery_code(code),
-        )
-        .returning(RecoveryCode.user_id)
+    is_valid = (
+        RecoveryCode.user_id == factor.user_id,
+        RecoveryCode.code_hash == codes.hash_recovery_code(code),
     )
-    if deleted_id is None:
+    statement = delete(RecoveryCode).where(*is_valid).returning(RecoveryCode.user_id)
+    if db.session.scalar(statement) is None:
         return False
     audit.record_own(Event.recovery_code_used, factor.user_id)
     return True

@@ -101,8 +101,7 @@ def remove_user(user_id: int, *, actor_id: int | None) -> bool:
     Raises Conflict for the last administrator.
     """
     ensure_not_last_admin(user_id)
-    deleted_id = db.session.scalar(delete(User).where(User.id == user_id).returning(User.id))
-    if deleted_id is None:
+    if db.session.scalar(delete(User).where(User.id == user_id).returning(User.id)) is None:
         return False
     audit.record(Event.account_deleted, user_id=user_id, actor_id=actor_id)
     return True

@@ -1,6 +1,6 @@
 """Login and reauthentication by password, and change of passwords."""
 
-from typing import NamedTuple
+from typing import Any
 
 from sqlalchemy import delete, select
 
@@ -9,7 +9,6 @@ from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import email_tokens, emails, jwt, mfa_challenges, passwords, permissions
 from app.auth.emails import SecurityNotice
-from app.auth.jwt import AccessToken, TokenPair
 from app.auth.models import Actor, PersonalToken, Session, User, identity_key
 from app.auth.services.account import get_account
 from app.auth.services.sessions import create_session, delete_other_sessions
@@ -20,15 +19,10 @@ from app.extensions import db, limiter
 from app.rate_limiter import RateLimit
 
 
-class Login(NamedTuple):
-    """The result of a login: the tokens of a new session, and its user."""
-
-    tokens: TokenPair
-    user: User
-
-
-def log_in(*, username: str | None = None, email: str | None = None, password: str) -> Login:
-    """Create a session.
+def log_in(
+    *, username: str | None = None, email: str | None = None, password: str
+) -> dict[str, Any]:
+    """Create a session, and return its tokens and user.
 
     Raises InvalidCredentials, after the same time for an unknown user and for a wrong password.
     Raises AccountDisabled or SecondFactorRequired only after the right password.
@@ -50,10 +44,10 @@ def log_in(*, username: str | None = None, email: str | None = None, password: s
     if has_second_factor:
         commit()
         raise SecondFactorRequired(mfa_challenges.create_challenge(user))
-    return commit(Login(create_session(user), user))
+    return commit(create_session(user))
 
 
-def reauthenticate(actor: Actor, *, password: str) -> AccessToken:
+def reauthenticate(actor: Actor, *, password: str) -> dict[str, Any]:
     """Return a fresh access token for the same session. Raises InvalidCredentials."""
     verify_password(get_account(actor), password)
     return jwt.create_session_access_token(actor.id, actor.session_id, fresh=True)

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select, update
 
@@ -64,13 +63,6 @@ TOKENS = KeysetPaginator(
 )
 
 
-class NewToken(NamedTuple):
-    """A new token, and its text, which is not stored."""
-
-    personal_token: PersonalToken
-    token: str
-
-
 def authenticate(token: str, *, admins_require_mfa: bool) -> Actor:
     """Return the actor of a token. Raises InvalidToken, TokenExpired or AccountDisabled."""
     row = TOKEN_QUERY.first(
@@ -101,8 +93,8 @@ def authenticate(token: str, *, admins_require_mfa: bool) -> Actor:
 
 def create_token(
     actor: Actor, *, name: str, scopes: Iterable[Scope], expires_at: datetime | None
-) -> NewToken:
-    """Create a token for the actor's user.
+) -> tuple[PersonalToken, str]:
+    """Create a token for the actor's user, and return it with its text, which is not stored.
 
     Raises ValidationFailed if it would have expired already, Conflict if there are too many.
     """
@@ -126,7 +118,7 @@ def create_token(
     db.session.add(personal_token)
     db.session.flush()
     audit.record_own(Event.personal_token_created, actor.id, token_id=personal_token.id)
-    return commit(NewToken(personal_token, token))
+    return commit((personal_token, token))
 
 
 def list_tokens(actor: Actor, *, limit: int, cursor: str | None) -> Page:
@@ -152,12 +144,9 @@ def get_token(actor: Actor, token_id: int) -> PersonalToken:
 
 def delete_token(actor: Actor, token_id: int) -> None:
     """Delete a token of the actor. Raises NotFound."""
-    deleted_id = db.session.scalar(
-        delete(PersonalToken)
-        .where(PersonalToken.id == token_id, permissions.owns_token(actor.id))
-        .returning(PersonalToken.id)
-    )
-    if deleted_id is None:
+    is_own = (PersonalToken.id == token_id, permissions.owns_token(actor.id))
+    statement = delete(PersonalToken).where(*is_own).returning(PersonalToken.id)
+    if db.session.scalar(statement) is None:
         raise NotFound
     audit.record_own(Event.personal_token_deleted, actor.id, token_id=token_id)
     commit()

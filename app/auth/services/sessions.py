@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import current_app
 from sqlalchemy import and_, bindparam, delete, select
@@ -11,7 +12,7 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import jwt, permissions
-from app.auth.jwt import Claims, TokenPair
+from app.auth.jwt import Claims
 from app.auth.models import Actor, Session, User
 from app.db.compiled import CompiledSelect
 from app.db.engine import for_update
@@ -83,8 +84,11 @@ def authenticate(claims: Claims, *, admins_require_mfa: bool) -> Actor:
     )
 
 
-def create_session(user: User) -> TokenPair:
-    """Create a session for an authenticated user; the caller commits."""
+def create_session(user: User) -> dict[str, Any]:
+    """Create a session for an authenticated user; the caller commits.
+
+    Return what logins respond: its tokens, and the user.
+    """
     now, context = clock.now(), request_context()
     session = Session(
         id=secrets.token_hex(16),
@@ -100,10 +104,10 @@ def create_session(user: User) -> TokenPair:
     )
     db.session.add(session)
     audit.record_own(Event.login_succeeded, user.id, session_id=session.id)
-    return jwt.create_token_pair(session, fresh=True, now=now)
+    return {**jwt.create_token_pair(session, fresh=True, now=now), "user": user}
 
 
-def refresh(claims: Claims) -> TokenPair:
+def refresh(claims: Claims) -> dict[str, Any]:
     """Exchange a refresh token for a new pair of tokens.
 
     A used token is accepted again for REFRESH_GRACE. After that it counts as stolen and ends its
@@ -155,12 +159,8 @@ def mark_current(actor: Actor, page: Page) -> Page:
 
 def end_session(actor: Actor, session_id: str) -> None:
     """End a session of the actor. Raises NotFound."""
-    ended_id = db.session.scalar(
-        delete(Session)
-        .where(Session.id == session_id, permissions.owns_session(actor.id))
-        .returning(Session.id)
-    )
-    if ended_id is None:
+    is_own = (Session.id == session_id, permissions.owns_session(actor.id))
+    if db.session.scalar(delete(Session).where(*is_own).returning(Session.id)) is None:
         raise NotFound
     audit.record_own(Event.session_ended, actor.id, session_id=session_id)
     commit()
