@@ -69,9 +69,8 @@ class Counters:
 
     def __init__(self, redis_url: str | None) -> None:
         self.memory = MovingWindowRateLimiter(MemoryStorage())
-        self._redis = (
-            MovingWindowRateLimiter(RedisStorage(redis_url, **REDIS_OPTIONS)) if redis_url else None
-        )
+        redis = RedisStorage(redis_url, **REDIS_OPTIONS) if redis_url else None
+        self._redis = MovingWindowRateLimiter(redis) if redis else None
         self._lock = Lock()
         self._redis_failed = False
         self._retry_at = 0.0
@@ -82,9 +81,9 @@ class Counters:
             try:
                 result = _hit(self._redis, item, *key)
             except StorageError as error:
-                self._record_failure(error)
+                self._record(error)
             else:
-                self._record_success()
+                self._record(None)
                 return result
         return _hit(self.memory, item, *key)
 
@@ -99,21 +98,19 @@ class Counters:
             self._retry_at = now + REDIS_RETRY_INTERVAL_SECONDS
             return True
 
-    def _record_failure(self, error: StorageError) -> None:
+    def _record(self, error: StorageError | None) -> None:
+        """Record whether Redis failed, and log when that changes."""
+        if error is None and not self._redis_failed:
+            return
         with self._lock:
-            is_first, self._redis_failed = not self._redis_failed, True
+            has_changed = self._redis_failed != (error is not None)
+            self._redis_failed = error is not None
             self._retry_at = time.monotonic() + REDIS_RETRY_INTERVAL_SECONDS
-        if is_first:
+        if has_changed and error:
             _log.warning(
                 "Redis failed; each process counts rate limits in memory: %s", error.storage_error
             )
-
-    def _record_success(self) -> None:
-        if not self._redis_failed:
-            return
-        with self._lock:
-            is_first, self._redis_failed = self._redis_failed, False
-        if is_first:
+        elif has_changed:
             _log.warning("Redis works again; processes share the counters of rate limits.")
 
 

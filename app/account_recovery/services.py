@@ -61,7 +61,13 @@ def verify_email(*, token: str) -> None:
     purposes = (EmailTokenPurpose.verify_email, EmailTokenPurpose.change_email)
     user, email_token = email_tokens.redeem(token, *purposes)
     if email_token.purpose == EmailTokenPurpose.change_email:
-        _change_email(user, email_token.email)
+        emails.send_notice(user, SecurityNotice.email_changed)
+        user.email = email_token.email
+        user.email_verified = True
+        user.updated_at = clock.now()
+        flush_or_conflict()
+        email_tokens.revoke(user)
+        audit.record_own(Event.email_changed, user.id)
     else:
         _mark_verified(user)
     commit()
@@ -84,13 +90,3 @@ def _mark_verified(user: User) -> None:
         user.email_verified = True
         user.updated_at = clock.now()
         audit.record_own(Event.email_verified, user.id)
-
-
-def _change_email(user: User, email: str) -> None:
-    emails.send_notice(user, SecurityNotice.email_changed)
-    user.email = email
-    user.email_verified = True
-    user.updated_at = clock.now()
-    flush_or_conflict()
-    email_tokens.revoke(user)
-    audit.record_own(Event.email_changed, user.id)

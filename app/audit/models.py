@@ -64,29 +64,23 @@ class AuditEvent(Model):
 
 
 # Recorded events never change; retention only deletes them.
+SQLITE_TRIGGER = """
+    CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
+    BEGIN SELECT RAISE(ABORT, 'audit_events are not changed'); END
+"""
+POSTGRESQL_FUNCTION = """
+    CREATE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'audit_events are not changed'; END $$
+"""
+POSTGRESQL_TRIGGER = """
+    CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_events_stay()
+"""
 _table = AuditEvent.metadata.tables["audit_events"]
-attach_ddl(
-    _table,
-    "sqlite",
-    create=[
-        """
-        CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
-        BEGIN SELECT RAISE(ABORT, 'audit_events are not changed'); END
-        """
-    ],
-)
+attach_ddl(_table, "sqlite", create=[SQLITE_TRIGGER])
 attach_ddl(
     _table,
     "postgresql",
-    create=[
-        """
-        CREATE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'audit_events are not changed'; END $$
-        """,
-        """
-        CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
-        FOR EACH STATEMENT EXECUTE FUNCTION audit_events_stay()
-        """,
-    ],
+    create=[POSTGRESQL_FUNCTION, POSTGRESQL_TRIGGER],
     drop=["DROP FUNCTION audit_events_stay()"],
 )

@@ -31,9 +31,8 @@ RETENTION = timedelta(days=1)
 def reserve(user: User, purpose: EmailTokenPurpose, email: str) -> int:
     """Reserve a token in place of older ones, and return its id; the caller has locked the user."""
     now = clock.now()
-    db.session.execute(
-        delete(EmailToken).where(EmailToken.user_id == user.id, EmailToken.purpose == purpose)
-    )
+    is_older = (EmailToken.user_id == user.id, EmailToken.purpose == purpose)
+    db.session.execute(delete(EmailToken).where(*is_older))
     email_token = EmailToken(
         user_id=user.id,
         purpose=purpose,
@@ -104,11 +103,8 @@ def get_pending_change(user: User) -> int | None:
 
 def revoke(user: User) -> None:
     """Delete the tokens that give access to a user; the caller has locked the user."""
-    db.session.execute(
-        delete(EmailToken).where(
-            EmailToken.user_id == user.id, EmailToken.purpose != EmailTokenPurpose.verify_email
-        )
-    )
+    gives_access = EmailToken.purpose != EmailTokenPurpose.verify_email
+    db.session.execute(delete(EmailToken).where(EmailToken.user_id == user.id, gives_access))
 
 
 def purge() -> int:

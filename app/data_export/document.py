@@ -1,6 +1,6 @@
 """The JSON document with all data of a user."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
@@ -16,10 +16,11 @@ from app.audit.schemas import AuditEventSchema
 from app.auth.models import Actor, EmailToken, RecoveryCode, User
 from app.auth.permissions import HAS_SECOND_FACTOR
 from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
-from app.auth.services import account, sessions
+from app.auth.services import account
 from app.auth.services.personal_tokens import TOKENS
+from app.auth.services.sessions import SESSIONS, list_params
 from app.data_export.schemas import EmailTokenSchema
-from app.db.pagination import KeysetPaginator, Page, all_pages
+from app.db.pagination import KeysetPaginator, all_pages
 from app.db.transactions import commit, snapshot
 from app.extensions import db
 from app.jobs import permissions as jobs_policy
@@ -58,9 +59,9 @@ def export_data(actor: Actor, file: IO[bytes]) -> None:
 def _document(actor: Actor) -> Iterator[bytes | memoryview]:
     """Yield the document in parts, so that only one batch of rows is in memory."""
     yield _json(_head(actor)).removesuffix(b"}")
-    for name, (read, schema) in _lists(actor).items():
+    for name, (paginator, params, schema) in _lists(actor).items():
         yield b',"%b":[' % name.encode()
-        for number, rows in enumerate(_batches(read)):
+        for number, rows in enumerate(_batches(paginator, params)):
             yield b"," if number else b""
             yield memoryview(_json(schema.dump(rows, many=True)))[1:-1]
         yield b"]"
@@ -80,28 +81,22 @@ def _head(actor: Actor) -> Row:
     }
 
 
-def _lists(actor: Actor) -> Mapping[str, tuple[Callable[..., Page], Schema]]:
+def _lists(actor: Actor) -> Mapping[str, tuple[KeysetPaginator, Mapping[str, Any], Schema]]:
+    """Return the lists by name: each with its parameters and the schema of its rows."""
     params = {"user_id": actor.id}
-    tasks_params = tasks_policy.can_list_params(actor, None)
     return {
-        "sessions": (partial(_read_sessions, actor), SessionSchema()),
-        "personal_tokens": (partial(TOKENS.page, values=params), PersonalTokenSchema()),
-        "mailed_tokens": (partial(EMAIL_TOKENS.page, values=params), EmailTokenSchema()),
-        "jobs": (partial(JOBS.page, values=jobs_policy.owned_by(actor)), JobSchema()),
-        "tasks": (partial(TASKS.page, values=tasks_params), TaskSchema()),
-        "audit_events": (partial(audit.EVENTS.page, values=params), AuditEventSchema()),
+        "sessions": (SESSIONS, list_params(actor, now=EPOCH, idle_since=EPOCH), SessionSchema()),
+        "personal_tokens": (TOKENS, params, PersonalTokenSchema()),
+        "mailed_tokens": (EMAIL_TOKENS, params, EmailTokenSchema()),
+        "jobs": (JOBS, jobs_policy.owned_by(actor), JobSchema()),
+        "tasks": (TASKS, tasks_policy.can_list_params(actor, None), TaskSchema()),
+        "audit_events": (audit.EVENTS, params, AuditEventSchema()),
     }
 
 
-def _read_sessions(actor: Actor, **params: Any) -> Page:
-    values = {"user_id": actor.id, "now": EPOCH, "idle_since": EPOCH}
-    return sessions.mark_current(actor, sessions.SESSIONS.page(values=values, **params))
-
-
-def _batches(read: Callable[..., Page]) -> Iterator[Sequence[Row]]:
-    for page in all_pages(read, sort="created_at", limit=BATCH_SIZE, context="export"):
-        if page.rows:
-            yield page.rows
+def _batches(paginator: KeysetPaginator, params: Mapping[str, Any]) -> Iterator[Sequence[Row]]:
+    read = partial(paginator.page, values=params, sort="created_at", context="export")
+    return (page.rows for page in all_pages(read, limit=BATCH_SIZE) if page.rows)
 
 
 def _json(value: Any) -> bytes:

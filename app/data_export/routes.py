@@ -16,7 +16,6 @@ from app.data_export.schemas import ExportSchema
 
 blp = Blueprint("data_export", __name__, description="Export of your data.")
 
-FILE_NAME = "task-api-data.json"
 MAX_MEMORY = 1024 * 1024
 READ_SIZE = 64 * 1024
 
@@ -32,7 +31,7 @@ def export_data(actor: Actor) -> Response:
         file = stack.enter_context(SpooledTemporaryFile(MAX_MEMORY))
         document.export_data(actor, file)
         response = Response(content_type=JSON)
-        response.headers["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
+        response.headers["Content-Disposition"] = 'attachment; filename="task-api-data.json"'
         response.content_length = file.tell()
         if request.method == "GET":
             response.response = _read(file)

@@ -83,11 +83,8 @@ class Unauthenticated(Problem):
 
     def __init__(self, detail: str | None = None, **extensions: Any) -> None:
         super().__init__(detail, **extensions)
-        self.headers["WWW-Authenticate"] = (
-            f'Bearer error="{self.error}", error_description="{self.detail}"'
-            if self.error
-            else "Bearer"
-        )
+        challenge = f'Bearer error="{self.error}", error_description="{self.detail}"'
+        self.headers["WWW-Authenticate"] = challenge if self.error else "Bearer"
 
 
 class AuthenticationRequired(Unauthenticated):
@@ -184,11 +181,8 @@ class InsufficientScope(Problem):
     example_args = ("tasks:write",)
 
     def __init__(self, scope: str) -> None:
-        super().__init__(
-            f"The token lacks the scope {scope}.",
-            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-            scope=scope,
-        )
+        headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+        super().__init__(f"The token lacks the scope {scope}.", headers=headers, scope=scope)
 
 
 class AccountDisabled(Problem):
@@ -352,10 +346,8 @@ class Unavailable(Problem):
 
     def __init__(self, parts: Mapping[str, str] | None = None) -> None:
         failing = ", ".join(name for name, state in (parts or {}).items() if state != "ok")
-        super().__init__(
-            f"The service is unavailable; failing: {failing}." if failing else None,
-            headers={"Retry-After": "1"},
-        )
+        detail = f"The service is unavailable; failing: {failing}." if failing else None
+        super().__init__(detail, headers={"Retry-After": "1"})
         if parts:
             self.extensions["parts"] = parts
 

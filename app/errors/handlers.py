@@ -9,32 +9,21 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from app.errors import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    InternalError,
-    MethodNotAllowed,
-    NotAcceptable,
-    NotFound,
-    PayloadTooLarge,
-    Problem,
-    Unavailable,
-    UnsupportedMediaType,
-)
+from app import errors
+from app.errors import Problem
 from app.request_context import request_context
 
 # Problems for Werkzeug's exceptions.
 PROBLEM_BY_STATUS: Mapping[int, type[Problem]] = {
     cls.status: cls
     for cls in (
-        BadRequest,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        NotAcceptable,
-        PayloadTooLarge,
-        UnsupportedMediaType,
+        errors.BadRequest,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.MethodNotAllowed,
+        errors.NotAcceptable,
+        errors.PayloadTooLarge,
+        errors.UnsupportedMediaType,
     )
 }
 
@@ -72,14 +61,14 @@ def handle_integrity_error(error: IntegrityError) -> Response:
     current_app.logger.warning(
         "Constraint violated. request_id=%s", request_context().request_id, exc_info=error
     )
-    return render(Conflict())
+    return render(errors.Conflict())
 
 
 def handle_database_unavailable(error: Exception) -> Response:
     current_app.logger.error(
         "Database unavailable. request_id=%s", request_context().request_id, exc_info=error
     )
-    return render(Unavailable())
+    return render(errors.Unavailable())
 
 
 def handle_database_error(error: DBAPIError) -> Response:
@@ -96,7 +85,7 @@ def handle_unexpected_error(error: Exception) -> Response:
     # Flask sends this signal only for exceptions without a handler.
     sender = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # documented
     got_request_exception.send(sender, _async_wrapper=current_app.ensure_sync, exception=error)
-    return render(InternalError())
+    return render(errors.InternalError())
 
 
 def init_app(app: Flask) -> None:

@@ -32,7 +32,6 @@ from app.rate_limiter import RateLimit
 # After this many wrong codes in a row, each further one locks the second factor.
 MAX_WRONG_CODES = 5
 LOCKOUT = timedelta(minutes=15)
-WRONG_CODE = "The code is wrong or was used before."
 
 
 def enroll(actor: Actor) -> dict[str, str]:
@@ -69,11 +68,9 @@ def confirm(actor: Actor, *, code: str) -> list[str]:
     now = clock.now()
     factor.last_step, factor.confirmed_at = step, now
     recovery_codes = codes.create_recovery_codes()
+    hashes = map(codes.hash_recovery_code, recovery_codes)
     db.session.add_all(
-        RecoveryCode(
-            user_id=actor.id, code_hash=codes.hash_recovery_code(recovery_code), created_at=now
-        )
-        for recovery_code in recovery_codes
+        RecoveryCode(user_id=actor.id, code_hash=code_hash, created_at=now) for code_hash in hashes
     )
     audit.record_own(Event.second_factor_enabled, actor.id)
     return commit(recovery_codes)
@@ -123,7 +120,7 @@ def complete_login(*, challenge: str, code: str) -> dict[str, Any]:
     if not _verify_code(factor, codes.normalize(code)):
         audit.record_own(Event.second_factor_failed, factor.user_id)
         commit()
-        raise InvalidCredentials(WRONG_CODE)
+        raise InvalidCredentials("The code is wrong or was used before.")
     return commit(create_session(factor.user))
 
 

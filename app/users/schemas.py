@@ -7,7 +7,7 @@ from marshmallow import fields, post_load
 from app.api.fields import AwareDateTime, Enum, QueryBoolean, Sort, StrictBoolean, String
 from app.api.schemas import PageSchema, PaginationSchema
 from app.auth.models import Role, User
-from app.auth.schemas import EmailAddressFilter, UserSchema
+from app.auth.schemas import EmailAddress, UserSchema
 from app.extensions import ma
 from app.users.services import USERS
 
@@ -37,7 +37,7 @@ class UpdateUserSchema(ma.Schema):
 class UserQuerySchema(PaginationSchema):
     sort = Sort(USERS.sorts, load_default="-created_at")
     username = String(min_length=1, max_length=80, strip=True)
-    email = EmailAddressFilter()
+    email = EmailAddress(check=False)
     role = Enum(Role)
     disabled = QueryBoolean()
     email_verified = QueryBoolean()

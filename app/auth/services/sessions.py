@@ -48,6 +48,7 @@ SESSIONS = KeysetPaginator(
         Session.expires_at,
         Session.ip_address,
         Session.user_agent,
+        (Session.id == bindparam("current_id")).label("current"),
     ),
     row_id=Session.id,
     scope=and_(
@@ -140,21 +141,19 @@ def refresh(claims: Claims) -> dict[str, Any]:
 def list_sessions(actor: Actor, *, limit: int, cursor: str | None) -> Page:
     """Return a page of the actor's sessions, newest first."""
     now = clock.now()
-    page = SESSIONS.page(
-        values={"user_id": actor.id, "now": now, "idle_since": now - jwt.idle_lifetime()},
+    return SESSIONS.page(
+        values=list_params(actor, now=now, idle_since=now - jwt.idle_lifetime()),
         sort="-created_at",
         limit=limit,
         cursor=cursor,
         context=actor.id,
     )
-    return mark_current(actor, page)
 
 
-def mark_current(actor: Actor, page: Page) -> Page:
-    """Set ``current`` of each session of a page."""
-    for row in page.rows:
-        row["current"] = row["id"] == actor.session_id
-    return page
+def list_params(actor: Actor, *, now: datetime, idle_since: datetime) -> dict[str, Any]:
+    """Return the parameters of SESSIONS."""
+    current_id = actor.session_id
+    return {"user_id": actor.id, "current_id": current_id, "now": now, "idle_since": idle_since}
 
 
 def end_session(actor: Actor, session_id: str) -> None:
@@ -175,9 +174,8 @@ def end_other_sessions(actor: Actor) -> None:
 
 def delete_other_sessions(actor: Actor) -> None:
     """Delete all sessions of the actor except the current one; the caller commits."""
-    db.session.execute(
-        delete(Session).where(permissions.owns_session(actor.id), Session.id != actor.session_id)
-    )
+    is_other = (permissions.owns_session(actor.id), Session.id != actor.session_id)
+    db.session.execute(delete(Session).where(*is_other))
 
 
 def purge_sessions() -> int:
