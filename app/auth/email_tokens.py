@@ -73,9 +73,8 @@ def redeem(token: str, *purposes: EmailTokenPurpose) -> tuple[User, EmailToken]:
     disabled user, or for an address that is no longer the user's.
     """
     is_valid = (EmailToken.token_hash == hash_token(token), EmailToken.expires_at > clock.now())
-    email_token = db.session.scalar(
-        select(EmailToken).where(*is_valid, EmailToken.purpose.in_(purposes))
-    )
+    has_purpose = EmailToken.purpose.in_(purposes)
+    email_token = db.session.scalar(select(EmailToken).where(*is_valid, has_purpose))
     if email_token is None:
         raise _invalid_token()
     # Users are locked before their tokens, everywhere.

@@ -59,10 +59,8 @@ def create_token_pair(session: Session, *, fresh: bool, now: datetime) -> dict[s
     The refresh token expires no later than the session.
     """
     lifetime = min(idle_lifetime(), session.expires_at - now)
-    claims = {"sid": session.id, "jti": session.refresh_id}
-    token = create_refresh_token(
-        str(session.user_id), expires_delta=lifetime, additional_claims=claims
-    )
+    user_id, claims = str(session.user_id), {"sid": session.id, "jti": session.refresh_id}
+    token = create_refresh_token(user_id, expires_delta=lifetime, additional_claims=claims)
     return {
         **create_session_access_token(session.user_id, session.id, fresh=fresh),
         "refresh_token": token,

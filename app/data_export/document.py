@@ -18,7 +18,7 @@ from app.auth.permissions import HAS_SECOND_FACTOR
 from app.auth.schemas import PersonalTokenSchema, SessionSchema, UserSchema
 from app.auth.services import account
 from app.auth.services.personal_tokens import TOKENS
-from app.auth.services.sessions import SESSIONS, list_params
+from app.auth.services.sessions import SESSIONS
 from app.data_export.schemas import EmailTokenSchema
 from app.db.pagination import KeysetPaginator, all_pages
 from app.db.transactions import commit, snapshot
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 # The number of rows that are in memory at once.
 BATCH_SIZE = 200
 
-# At that time no session had ended, so that the list includes those that have.
+# As of that time no session had ended: the list includes those that have since.
 EPOCH = datetime.fromtimestamp(0, UTC)
 EMAIL_TOKENS = KeysetPaginator(
     name="email tokens",
@@ -84,8 +84,9 @@ def _head(actor: Actor) -> Row:
 def _lists(actor: Actor) -> Mapping[str, tuple[KeysetPaginator, Mapping[str, Any], Schema]]:
     """Return the lists by name: each with its parameters and the schema of its rows."""
     params = {"user_id": actor.id}
+    session_params = {"current_id": actor.session_id, "now": EPOCH, "idle_since": EPOCH}
     return {
-        "sessions": (SESSIONS, list_params(actor, now=EPOCH, idle_since=EPOCH), SessionSchema()),
+        "sessions": (SESSIONS, params | session_params, SessionSchema()),
         "personal_tokens": (TOKENS, params, PersonalTokenSchema()),
         "mailed_tokens": (EMAIL_TOKENS, params, EmailTokenSchema()),
         "jobs": (JOBS, jobs_policy.owned_by(actor), JobSchema()),

@@ -58,16 +58,14 @@ def handle_http_exception(error: HTTPException) -> Response:
 
 def handle_integrity_error(error: IntegrityError) -> Response:
     """Return 409 for a race: another request changed the data after it was checked."""
-    current_app.logger.warning(
-        "Constraint violated. request_id=%s", request_context().request_id, exc_info=error
-    )
+    request_id = request_context().request_id
+    current_app.logger.warning("Constraint violated. request_id=%s", request_id, exc_info=error)
     return render(errors.Conflict())
 
 
 def handle_database_unavailable(error: Exception) -> Response:
-    current_app.logger.error(
-        "Database unavailable. request_id=%s", request_context().request_id, exc_info=error
-    )
+    request_id = request_context().request_id
+    current_app.logger.error("Database unavailable. request_id=%s", request_id, exc_info=error)
     return render(errors.Unavailable())
 
 
@@ -79,9 +77,8 @@ def handle_database_error(error: DBAPIError) -> Response:
 
 
 def handle_unexpected_error(error: Exception) -> Response:
-    current_app.logger.error(
-        "Unhandled exception. request_id=%s", request_context().request_id, exc_info=error
-    )
+    request_id = request_context().request_id
+    current_app.logger.error("Unhandled exception. request_id=%s", request_id, exc_info=error)
     # Flask sends this signal only for exceptions without a handler.
     sender = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # documented
     got_request_exception.send(sender, _async_wrapper=current_app.ensure_sync, exception=error)

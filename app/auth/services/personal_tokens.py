@@ -134,9 +134,8 @@ def list_tokens(actor: Actor, *, limit: int, cursor: str | None) -> Page:
 
 def get_token(actor: Actor, token_id: int) -> PersonalToken:
     """Return a token of the actor. Raises NotFound."""
-    personal_token = db.session.scalar(
-        select(PersonalToken).where(PersonalToken.id == token_id, permissions.owns_token(actor.id))
-    )
+    is_own = (PersonalToken.id == token_id, permissions.owns_token(actor.id))
+    personal_token = db.session.scalar(select(PersonalToken).where(*is_own))
     if personal_token is None:
         raise NotFound
     return personal_token

@@ -141,19 +141,14 @@ def refresh(claims: Claims) -> dict[str, Any]:
 def list_sessions(actor: Actor, *, limit: int, cursor: str | None) -> Page:
     """Return a page of the actor's sessions, newest first."""
     now = clock.now()
+    ends = {"now": now, "idle_since": now - jwt.idle_lifetime()}
     return SESSIONS.page(
-        values=list_params(actor, now=now, idle_since=now - jwt.idle_lifetime()),
+        values={"user_id": actor.id, "current_id": actor.session_id, **ends},
         sort="-created_at",
         limit=limit,
         cursor=cursor,
         context=actor.id,
     )
-
-
-def list_params(actor: Actor, *, now: datetime, idle_since: datetime) -> dict[str, Any]:
-    """Return the parameters of SESSIONS."""
-    current_id = actor.session_id
-    return {"user_id": actor.id, "current_id": current_id, "now": now, "idle_since": idle_since}
 
 
 def end_session(actor: Actor, session_id: str) -> None:
