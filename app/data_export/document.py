@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import IO, Any
 
 import orjson
@@ -96,8 +95,10 @@ def _lists(actor: Actor) -> Mapping[str, tuple[KeysetPaginator, Mapping[str, Any
 
 
 def _batches(paginator: KeysetPaginator, params: Mapping[str, Any]) -> Iterator[Sequence[Row]]:
-    read = partial(paginator.page, values=params, sort="created_at", context="export")
-    return (page.rows for page in all_pages(read, limit=BATCH_SIZE) if page.rows)
+    pages = all_pages(
+        paginator.page, values=params, sort="created_at", limit=BATCH_SIZE, context="export"
+    )
+    return (page.rows for page in pages if page.rows)
 
 
 def _json(value: Any) -> bytes:
