@@ -136,6 +136,7 @@ def bearer_token() -> str:
     """
     header = request.environ.get("HTTP_AUTHORIZATION", "")
     scheme, _, token = header.partition(" ")
+    token = token.lstrip(" ")
     if scheme.lower() != "bearer":
         raise AuthenticationRequired
     # A server joins two Authorization headers with a comma.

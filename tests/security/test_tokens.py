@@ -92,13 +92,19 @@ def test_t2_scheme_is_case_insensitive(alice, client, scheme):
     assert response.json["username"] == "alice"
 
 
+@pytest.mark.parametrize("spaces", [1, 2, 7])
+def test_any_number_of_spaces_may_stand_before_the_token(alice, client, spaces):
+    """RFC 9110, 11.4: ``auth-scheme [ 1*SP ( token68 / ... ) ]``."""
+    header = {"HTTP_AUTHORIZATION": f"Bearer{' ' * spaces}{alice.access_token}"}
+    assert client.get(ME, environ_overrides=header).json["username"] == "alice"
+
+
 @pytest.mark.parametrize(
     "value",
     [
         "Bearer",
         "Bearer ",
         "Bearer a b",
-        "Bearer  {token}",
         "Bearer {token} ",
         "Bearer {token},",
         "Bearer {token}, Bearer {token}",
