@@ -30,4 +30,4 @@ def load(name: str) -> StaticBody:
     """Load one of FILES."""
     directory, media_type = FILES[name]
     body = (directory / name).read_bytes().replace(REDOC_LOGO_URL, b"assets/logo-mini.svg")
-    return StaticBody.create(body, media_type)
+    return StaticBody(body, media_type)

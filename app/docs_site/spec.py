@@ -1,6 +1,5 @@
 """The OpenAPI document as JSON and as YAML."""
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -13,22 +12,13 @@ from app.docs_site.static_body import StaticBody
 JSON, YAML = "application/json", "application/yaml"
 
 
-def as_json(app: Flask) -> StaticBody:
-    return _build_once(app, JSON, orjson.dumps)
-
-
-def as_yaml(app: Flask) -> StaticBody:
-    return _build_once(app, YAML, lambda document: to_yaml(document).encode())
-
-
-def _build_once(
-    app: Flask, media_type: str, serialize: Callable[[openapi.Document], bytes]
-) -> StaticBody:
+def read(app: Flask, media_type: str) -> StaticBody:
     """Return the document with PUBLIC_URL as its server; build it at the first request."""
     bodies: dict[str, StaticBody] = app.extensions.setdefault("openapi", {})
     if media_type not in bodies:
         document = openapi.build(app) | {"servers": [{"url": app.config["PUBLIC_URL"]}]}
-        bodies[media_type] = StaticBody.create(serialize(document), media_type)
+        text = orjson.dumps(document) if media_type == JSON else to_yaml(document).encode()
+        bodies[media_type] = StaticBody(text, media_type)
     return bodies[media_type]
 
 

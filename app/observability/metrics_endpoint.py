@@ -2,7 +2,6 @@
 
 import os
 from functools import cache
-from typing import Any
 
 from flask import Flask, Response
 from prometheus_client import (
@@ -14,7 +13,7 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from app.extensions import db, limiter
 from app.observability.metrics import (
@@ -54,17 +53,6 @@ def _labels(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), REQUEST_DURATION.labels(method, route)
 
 
-def record_connections(engine: Engine) -> None:
-    def checkout(*_: Any) -> None:
-        CONNECTIONS.inc()
-
-    def checkin(*_: Any) -> None:
-        CONNECTIONS.dec()
-
-    event.listen(engine, "checkout", checkout)
-    event.listen(engine, "checkin", checkin)
-
-
 def init_app(app: Flask) -> None:
     """Record metrics and serve them at ``/metrics`` if METRICS is enabled."""
     if not app.config["METRICS"]:
@@ -73,4 +61,5 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/metrics", view_func=limiter.exempt(metrics))
     with app.app_context():
         for engine in db.engines.values():
-            record_connections(engine)
+            event.listen(engine, "checkout", lambda *_: CONNECTIONS.inc())
+            event.listen(engine, "checkin", lambda *_: CONNECTIONS.dec())

@@ -4,7 +4,8 @@ Spans contain routes and statements without parameters; never paths, queries or 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -70,14 +71,7 @@ class TracingMiddleware:
             status_code, route = int(status[:3]), matched_route()
             return start_response(status, *args)
 
-        with _tracer().start_as_current_span(
-            method,
-            context=_extract(environ.get("HTTP_TRACEPARENT")),
-            kind=SpanKind.SERVER,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            _propagate()
+        with _span(method, SpanKind.SERVER, environ.get("HTTP_TRACEPARENT")) as span:
             try:
                 body: Iterable[bytes] = self._wsgi_app(environ, record_status)
             finally:
@@ -98,14 +92,8 @@ def _describe_request(span: Span, method: str, route: str | None, status: int) -
 
 def _trace_message(attempt: Attempt, message: LeasedMessage) -> Result:
     """Create a span for an attempt at an outbox message, in the trace that caused the message."""
-    with _tracer().start_as_current_span(
-        f"outbox {message.type}",
-        context=_extract(request_context().traceparent),
-        kind=SpanKind.CONSUMER,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
-        _propagate()
+    name = f"outbox {message.type}"
+    with _span(name, SpanKind.CONSUMER, request_context().traceparent) as span:
         outcome, error = attempt(message)
         span.set_attribute("outbox.attempt", message.attempts)
         span.set_attribute("outbox.outcome", str(outcome))
@@ -114,23 +102,28 @@ def _trace_message(attempt: Attempt, message: LeasedMessage) -> Result:
     return outcome, error
 
 
-def _extract(traceparent: str | None) -> Context:
-    return _propagator.extract({"traceparent": traceparent} if traceparent else {}, Context())
+@contextmanager
+def _span(name: str, kind: SpanKind, traceparent: str | None) -> Iterator[Span]:
+    """Run a block in a span, in a client's trace if there is one.
 
-
-def _propagate() -> None:
-    """Store the current span in the request context, for messages that the request enqueues."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    request_context().traceparent = carrier.get("traceparent")
+    The request context gets the span, for messages that the block enqueues.
+    """
+    with _tracer().start_as_current_span(
+        name,
+        context=_propagator.extract({"traceparent": traceparent} if traceparent else {}, Context()),
+        kind=kind,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier)
+        request_context().traceparent = carrier.get("traceparent")
+        yield span
 
 
 def _trace_statements(engine: Engine) -> None:
     """Create a span for each statement of an engine."""
     system = engine.dialect.name
-
-    def before_execute(*_: Any) -> None:
-        _statement_start.set(time.time_ns())
 
     def after_execute(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         _add_statement_span(system, statement)
@@ -140,7 +133,7 @@ def _trace_statements(engine: Engine) -> None:
         if context.statement is not None and context.execution_context is not None:
             _add_statement_span(system, context.statement, context.original_exception)
 
-    event.listen(engine, "before_cursor_execute", before_execute)
+    event.listen(engine, "before_cursor_execute", lambda *_: _statement_start.set(time.time_ns()))
     event.listen(engine, "after_cursor_execute", after_execute)
     event.listen(engine, "handle_error", handle_error)
 

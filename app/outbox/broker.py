@@ -28,12 +28,13 @@ class Broker:
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
-        self._connection: Any = None
-        self._producer: Any = None
+        self._connection: Any = celery.connection_for_write(
+            connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=TRANSPORT_OPTIONS
+        )
 
     @property
     def connected(self) -> bool:
-        return self._connection is not None
+        return bool(self._connection.connected)
 
     def count_waiting(self) -> int:
         """Return how many messages wait for a worker. Raises BrokerUnavailable."""
@@ -61,23 +62,19 @@ class Broker:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection, self._producer = self._connection, None, None
-        if connection is not None:
-            connection.release()
+        self._connection.release()
 
     @contextmanager
     def _connect(self) -> Iterator[Any]:
-        """Yield the producer; connect first if necessary."""
-        connection = self._connection or self._celery.connection_for_write(
-            connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=TRANSPORT_OPTIONS
-        )
-        self._connection = connection
-        errors = (OperationalError, *connection.connection_errors, *connection.channel_errors)
+        """Yield a producer; connect first if necessary."""
+        connection = self._connection
         try:
-            if self._producer is None:
-                connection.ensure_connection(max_retries=1, interval_start=0)
-                self._producer = self._celery.amqp.Producer(connection.channel())
-            yield self._producer
-        except errors as error:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            yield self._celery.amqp.Producer(connection.default_channel)
+        except (
+            *connection.connection_errors,
+            *connection.channel_errors,
+            OperationalError,
+        ) as error:
             self.close()
             raise BrokerUnavailable(type(error).__name__) from error

@@ -232,7 +232,7 @@ class TestBrokerUnavailable:
             enqueue()
             sender.send_due()
             assert (broker.count_waiting(), due()) == (2, 0)
-            broker._producer.channel.queue_delete(outbox_celery.QUEUE)
+            broker._connection.default_channel.queue_delete(outbox_celery.QUEUE)
             sender.close()
 
     def test_frozen_broker_times_out(self, send, enqueue, due, own_redis):
