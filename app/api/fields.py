@@ -94,7 +94,7 @@ class String(fields.String):
 class Enum(fields.String):
     """A member of an enumeration, as the string that clients send: its value, else its name."""
 
-    def __init__(self, members: type[enum.Enum], **kwargs: Any) -> None:
+    def __init__(self, members: Iterable[enum.Enum], **kwargs: Any) -> None:
         choices = [
             member.value if isinstance(member.value, str) else member.name for member in members
         ]

@@ -22,18 +22,7 @@ from app.tasks.models import Priority, Status, Task, build_task_values, future_o
 
 BATCH_SIZE = 2000
 NAMES = ("ada", "alan", "barbara", "edsger", "frances", "grace", "ken", "niklaus", "radia")
-VERBS = (
-    "Write",
-    "Review",
-    "Send",
-    "Plan",
-    "Fix",
-    "Order",
-    "Call about",
-    "Prepare",
-    "Clean",
-    "Book",
-)
+VERBS = ("Write", "Review", "Send", "Plan", "Fix", "Order", "Discuss", "Prepare", "Clean", "Book")
 THINGS = (
     "the quarterly report",
     "the invoices",

@@ -33,22 +33,14 @@ RATE_LIMITS = (
     ("RATE_LIMIT_LOGIN_ACCOUNT", "10 per 15 minutes", "Password attempts per account."),
     ("RATE_LIMIT_REGISTER", "5 per minute", "Registrations per address."),
     ("RATE_LIMIT_REGISTER_ACCOUNT", "10 per 15 minutes", "Registrations per email address."),
-    (
-        "RATE_LIMIT_RECOVERY",
-        "5 per minute",
-        "Requests to each account recovery endpoint per address.",
-    ),
+    ("RATE_LIMIT_RECOVERY", "5 per minute", "Requests per account recovery endpoint and address."),
     ("RATE_LIMIT_RECOVERY_ACCOUNT", "10 per 15 minutes", "Recovery emails per account."),
     ("RATE_LIMIT_REFRESH", "5 per minute", "Refresh requests per address."),
     ("RATE_LIMIT_REFRESH_ACCOUNT", "10 per 15 minutes", "Refresh requests per account."),
 )
 TABLE: tuple[tuple[Any, ...], ...] = (
     ("DATABASE_URL", None, "Database: `sqlite:///` or `postgresql://`.", parsers.database_url),
-    (
-        "SECRET_KEY",
-        None,
-        "Signs cursors and login challenges, encrypts TOTP secrets. At least 32 bytes.",
-    ),
+    ("SECRET_KEY", None, "Signs cursors and challenges, encrypts TOTP secrets. 32 bytes or more."),
     (
         "JWT_SECRET_KEY",
         None,
@@ -56,11 +48,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ),
     ("PUBLIC_URL", None, "Base URL of every link in responses and emails.", parsers.base_url),
     ("ALLOW_SQLITE", False, "Allows SQLite in production."),
-    (
-        "INSTANCE_PATH",
-        str(ROOT / "instance"),
-        "Directory of the SQLite database and the generated secrets.",
-    ),
+    ("INSTANCE_PATH", str(ROOT / "instance"), "Directory of the SQLite file and the secrets."),
     ("HOST", "127.0.0.1", "Address that the server listens on."),
     ("PORT", 5000, "Port that the server listens on."),
     ("WEB_CONCURRENCY", 2, "Number of worker processes."),
@@ -68,17 +56,9 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ("DB_POOL_TIMEOUT", 10, "Seconds to wait for a free database connection."),
     ("DB_TIMEOUT", 10, "Seconds until a PostgreSQL query times out."),
     ("ACCESS_TOKEN_MINUTES", 15, "Lifetime of access tokens in minutes."),
-    (
-        "REFRESH_TOKEN_DAYS",
-        30,
-        "Lifetime of refresh tokens in days; an idle session ends with its refresh token.",
-    ),
+    ("REFRESH_TOKEN_DAYS", 30, "Lifetime of refresh tokens, and so of idle sessions, in days."),
     ("SESSION_DAYS", 90, "Maximum lifetime of a session in days."),
-    (
-        "REQUIRE_ADMIN_SECOND_FACTOR",
-        False,
-        "Grants administrators their rights only if they have a second factor.",
-    ),
+    ("REQUIRE_ADMIN_SECOND_FACTOR", False, "Requires a second factor for administrator rights."),
     ("MAIL_SERVER", None, "SMTP server; without one, production sends no email."),
     ("MAIL_PORT", 587, "Port of the SMTP server."),
     ("MAIL_USE_TLS", True, "Uses STARTTLS and verifies the server's certificate."),
@@ -97,12 +77,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
         "Redis for shared rate limits, and the default broker.",
         parsers.redis_url,
     ),
-    (
-        "CELERY_BROKER_URL",
-        None,
-        "Celery broker, if it is another than `REDIS_URL`.",
-        parsers.broker_url,
-    ),
+    ("CELERY_BROKER_URL", None, "Celery broker, if not `REDIS_URL`.", parsers.broker_url),
     ("RATELIMIT_ENABLED", True, "Enables rate limits."),
     *((*row, parsers.rate_limit) for row in RATE_LIMITS),
     (

@@ -1,6 +1,5 @@
 """Schemas of exports, imports and jobs."""
 
-from enum import StrEnum
 from typing import Any
 
 from marshmallow import fields, post_load, validate
@@ -42,19 +41,11 @@ EXAMPLES = {
 }
 
 
-class ExportFormat(StrEnum):
-    """The formats of exports."""
-
-    json = FileFormat.json.value
-    csv = FileFormat.csv.value
-    icalendar = FileFormat.icalendar.value
-
-
 class CreateExportSchema(ma.Schema):
     class Meta:
         example = {"format": "csv"}
 
-    format = Enum(ExportFormat, required=True)
+    format = Enum(MEDIA_TYPES, required=True)
 
 
 class ImportQuerySchema(ma.Schema):

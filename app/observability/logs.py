@@ -38,10 +38,7 @@ class JsonFormatter(OrjsonFormatter):
         return orjson.dumps(common | fields).decode()
 
     def add_fields(
-        self,
-        log_data: dict[str, Any],
-        record: logging.LogRecord,
-        message_dict: dict[str, Any],
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
         log_data["time"] = _timestamp(record)
         super().add_fields(log_data, record, message_dict)

@@ -4,15 +4,9 @@ import os
 from functools import cache
 
 from flask import Flask, Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.metrics import Counter, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import event
 
 from app.extensions import db, limiter
@@ -31,7 +25,7 @@ def metrics() -> Response:
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        MultiProcessCollector(registry)
     text = generate_latest(registry) + generate_latest(DATABASE_REGISTRY)
     return Response(text, content_type=CONTENT_TYPE_LATEST)
 

@@ -23,6 +23,11 @@ HANDLE_MESSAGE, RUN_PERIODIC = "outbox.handle_message", "outbox.run_periodic"
 SOFT_TIME_LIMIT, HARD_TIME_LIMIT = timedelta(minutes=10), timedelta(minutes=11)
 # For the broker and the result backend.
 BROKER_TIMEOUT_SECONDS = 2
+# By the scheme of a URL; neither transport verifies certificates by default.
+TLS_OPTIONS = {
+    "amqps": {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None},
+    "rediss": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+}
 # Long ago, so that every periodic task is due when beat starts.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,32 +99,22 @@ def _configuration(broker_url: str | None, redis_url: str | None) -> dict[str, A
         "task_time_limit": HARD_TIME_LIMIT.total_seconds(),
         "worker_prefetch_multiplier": 1,
         "worker_redirect_stdouts": False,
+        "broker_use_ssl": TLS_OPTIONS.get(urlsplit(broker_url or "").scheme, False),
         # The default scheduler stores the last runs in a file.
         "beat_scheduler": "celery.beat.Scheduler",
     }
-    # Neither transport verifies certificates by default.
-    match urlsplit(broker_url or "").scheme:
-        case "amqps":
-            configuration["broker_use_ssl"] = {
-                "cert_reqs": ssl.CERT_REQUIRED,
-                "server_hostname": None,
-            }
-        case "rediss":
-            configuration["broker_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return configuration | (_result_backend(redis_url) if redis_url else {})
 
 
 def _result_backend(redis_url: str) -> dict[str, Any]:
-    configuration: dict[str, Any] = {
+    return {
         "result_backend": f"{ResultBackend.__module__}.{ResultBackend.__qualname__}+{redis_url}",
         "result_expires": timedelta(hours=1),
         "redis_socket_timeout": BROKER_TIMEOUT_SECONDS,
         "redis_socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "result_backend_transport_options": {"retry_policy": {"max_retries": 1}},
+        "redis_backend_use_ssl": TLS_OPTIONS.get(urlsplit(redis_url).scheme),
     }
-    if urlsplit(redis_url).scheme == "rediss":
-        configuration["redis_backend_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-    return configuration
 
 
 def _beat_schedule() -> dict[str, dict[str, Any]]:

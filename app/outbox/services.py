@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
-from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -33,17 +32,13 @@ def has_overdue_messages(than: timedelta) -> bool:
 
 def retry(ids: Collection[int] | None) -> int:
     """Make dead messages, or all of them, due now; return how many there were."""
-    conditions = [OutboxMessage.failed_at.is_not(None)]
+    statement = update(OutboxMessage).where(OutboxMessage.failed_at.is_not(None))
     if ids is not None:
-        conditions.append(OutboxMessage.id.in_(ids))
-    result: Any = db.session.execute(
-        update(OutboxMessage)
-        .where(*conditions)
-        .values(attempts=0, due_at=clock.now(), failed_at=None, error=None)
-        .execution_options(synchronize_session=False)
-    )
+        statement = statement.where(OutboxMessage.id.in_(ids))
+    values = {"attempts": 0, "due_at": clock.now(), "failed_at": None, "error": None}
+    count = db.session.connection().execute(statement.values(values)).rowcount
     after_commit(new_messages.set)
-    return commit(int(result.rowcount))
+    return commit(count)
 
 
 def purge() -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ would become part of the title when the file is imported again.
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from io import StringIO
 from typing import IO, Any
 
@@ -87,10 +87,8 @@ def _validate_header(names: Sequence[str]) -> None:
 
 
 def _format_cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
-        return value.isoformat()
+        return value.isoformat().replace("+00:00", "Z")
     return "" if value is None else str(value)
 
 
