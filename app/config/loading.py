@@ -128,21 +128,16 @@ def _engine_options(uri: str, values: Mapping[str, Any]) -> dict[str, Any]:
             return options
         options["connect_args"] = {"timeout": values["DB_POOL_TIMEOUT"] * 3}
     else:
-        options["connect_args"] = _postgresql_connect_args(values["DB_TIMEOUT"])
+        timeout = values["DB_TIMEOUT"]
+        # The server cancels a statement before our own timeout closes the connection.
+        settings = (
+            f"-c timezone=UTC -c statement_timeout={timeout * 900}"
+            f" -c idle_in_transaction_session_timeout={timeout * 1000}"
+        )
+        options["connect_args"] = {"options": settings, "connect_timeout": timeout}
     return options | {
         "pool_size": values["THREADS"],
         "max_overflow": 0,
         "pool_use_lifo": True,
         "pool_timeout": values["DB_POOL_TIMEOUT"],
     }
-
-
-def _postgresql_connect_args(timeout: int) -> dict[str, Any]:
-    # The server cancels a statement before our own timeout closes the connection.
-    parameters = {
-        "timezone": "UTC",
-        "statement_timeout": timeout * 900,
-        "idle_in_transaction_session_timeout": timeout * 1000,
-    }
-    options = " ".join(f"-c {name}={value}" for name, value in parameters.items())
-    return {"options": options, "connect_timeout": timeout}

@@ -1,10 +1,13 @@
 """Static files of the pages: our own, and those of Swagger UI and ReDoc."""
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from app.docs_site.static_body import StaticBody
+from flask import Response
+
+from app.api.etags import if_none_match_contains, not_modified_response
 
 STATIC = files("app.docs_site") / "static"
 SWAGGER_UI = files("flask_swagger_ui") / "dist"
@@ -23,6 +26,26 @@ FILES: dict[str, tuple[Traversable, str]] = {
 
 # ReDoc loads its logo from this host, although the package contains it.
 REDOC_LOGO_URL = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+
+
+class StaticBody:
+    """A response body that does not change while the process runs, with its entity tag."""
+
+    def __init__(self, body: bytes, media_type: str) -> None:
+        self._body = body
+        self._media_type = media_type
+        self._etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+    def response(self) -> Response:
+        """Return the body, or 304 if the client has it."""
+        if if_none_match_contains(self._etag):
+            response = not_modified_response(self._etag)
+        else:
+            response = Response(self._body, content_type=self._media_type)
+            response.headers["ETag"] = self._etag
+        # Caches must revalidate, because a new release may change it.
+        response.headers["Cache-Control"] = "public, no-cache"
+        return response
 
 
 @cache

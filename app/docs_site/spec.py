@@ -7,7 +7,7 @@ import yaml
 from flask import Flask
 
 from app.api import openapi
-from app.docs_site.static_body import StaticBody
+from app.docs_site.assets import StaticBody
 
 JSON, YAML = "application/json", "application/yaml"
 

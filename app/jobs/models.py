@@ -70,10 +70,10 @@ class Job(Model):
     user_id: Mapped[int] = mapped_column(BigIntId, ForeignKey("users.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(StringEnum)
     format: Mapped[str] = mapped_column(StringEnum)
-    state: Mapped[str] = mapped_column(StringEnum)
-    done: Mapped[int]
+    state: Mapped[str] = mapped_column(StringEnum, default=JobState.queued)
+    done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
-    refused: Mapped[int]
+    refused: Mapped[int] = mapped_column(default=0)
     result_bytes: Mapped[int | None]
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

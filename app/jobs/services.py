@@ -15,7 +15,7 @@ from app.db.transactions import commit
 from app.errors import Conflict, NotFound
 from app.extensions import db
 from app.jobs import files, permissions
-from app.jobs.models import FileFormat, Job, JobFile, JobKind, JobState
+from app.jobs.models import FileFormat, Job, JobFile, JobKind
 from app.outbox.queue import enqueue
 
 MAX_UNFINISHED = 10
@@ -129,15 +129,7 @@ def _create_job(actor: Actor, kind: JobKind, name: str) -> Job:
     if (db.session.scalar(UNFINISHED, params) or 0) >= MAX_UNFINISHED:
         raise Conflict(f"{MAX_UNFINISHED} jobs are unfinished. Wait until one is finished.")
     _delete(SURPLUS, params)
-    job = Job(
-        user_id=actor.id,
-        kind=kind,
-        format=name,
-        state=JobState.queued,
-        done=0,
-        refused=0,
-        created_at=clock.now(),
-    )
+    job = Job(user_id=actor.id, kind=kind, format=name, created_at=clock.now())
     db.session.add(job)
     db.session.flush()
     enqueue("job", job_id=job.id)

@@ -91,15 +91,9 @@ def log_request(event: ResponseEvent) -> None:
         "request_id": context.request_id,
     }
     # Logger.info() would inspect the call stack for each request.
+    args, extra = (method, path, event.status), {"request_fields": fields}
     record = REQUEST_LOGGER.makeRecord(
-        REQUEST_LOGGER.name,
-        logging.INFO,
-        __file__,
-        0,
-        "%s %s %s",
-        (method, path, event.status),
-        None,
-        extra={"request_fields": fields},
+        REQUEST_LOGGER.name, logging.INFO, __file__, 0, "%s %s %s", args, None, extra=extra
     )
     REQUEST_LOGGER.handle(record)
 

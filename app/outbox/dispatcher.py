@@ -173,16 +173,9 @@ def _record(
         "duration_ms": round(seconds * 1000, 2),
         "queries": request_context().queries,
     }
-    _log.log(
-        LEVELS.get(outcome, logging.INFO),
-        "Message %s %d, attempt %d: %s.",
-        message.type,
-        message.id,
-        message.attempts,
-        outcome,
-        extra=extra,
-        exc_info=error,
-    )
+    level = LEVELS.get(outcome, logging.INFO)
+    args = (message.type, message.id, message.attempts, outcome)
+    _log.log(level, "Message %s %d, attempt %d: %s.", *args, extra=extra, exc_info=error)
 
 
 def init_app(app: Flask) -> None:

@@ -71,16 +71,15 @@ class ICalendarReader:
         # The library would guess the zone of a due time; _zone() does not.
         zones = [match[2].strip('"') for line in raw if (match := TZID.match(line))]
         properties = _parse_todo([TZID.sub(r"DUE\1", line) for line in raw])
+        texts = {
+            TEXT_FIELDS[name]: str(properties[name]) for name in TEXT_FIELDS.keys() & properties
+        }
         return {
             "description": None,
             "status": _status(properties),
             "priority": _priority(properties),
             **_due(properties, zones, time_zone),
-            **{
-                field: str(properties[name])
-                for name, field in TEXT_FIELDS.items()
-                if name in properties
-            },
+            **texts,
         }
 
 
