@@ -6,9 +6,8 @@ retry continues after the last complete batch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from marshmallow import ValidationError
@@ -40,8 +39,11 @@ MAX_ERRORS_PER_ROW = 5
 MAX_POINTER_LENGTH = 100
 
 
-@dataclass(frozen=True)
-class Import:
+# Consecutive rows: tasks to create, and report entries of the invalid ones.
+Batch = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]
+
+
+class Import(NamedTuple):
     """A running import."""
 
     job_id: int
@@ -51,22 +53,6 @@ class Import:
 
     def rows(self) -> Iterator[Row]:
         return self.reader.rows(files.open_file(self.job_id, JobFile.upload))
-
-
-@dataclass
-class Batch:
-    """Consecutive rows: tasks to create, and report entries of the invalid ones."""
-
-    tasks: list[Mapping[str, Any]] = field(default_factory=list)
-    invalid: list[Mapping[str, Any]] = field(default_factory=list)
-    text_length: int = 0
-
-    def __len__(self) -> int:
-        return len(self.tasks) + len(self.invalid)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self) >= BATCH_SIZE or self.text_length >= MAX_BATCH_LENGTH
 
 
 def run(job_id: int, user_id: int, name: str) -> None:
@@ -111,11 +97,11 @@ def _count_rows(running: Import) -> None:
 
 def _import_rows(running: Import) -> None:
     processed, refused, _ = _progress(running.job_id)
-    for batch in _batches(running, processed):
+    for tasks, invalid in _batches(running, processed):
         with checkpoint():
-            _store(running, batch, processed, refused)
-            processed += len(batch)
-            refused += len(batch.invalid)
+            _store(running, (tasks, invalid), processed, refused)
+            processed += len(tasks) + len(invalid)
+            refused += len(invalid)
             update_progress(running.job_id, done=processed, refused=refused)
         if refused > MAX_INVALID_ROWS:
             break
@@ -127,22 +113,22 @@ def _import_rows(running: Import) -> None:
 
 def _batches(running: Import, processed: int) -> Iterator[Batch]:
     """Yield the rows after the first ``processed``."""
-    batch = Batch()
+    tasks, invalid, text_length = [], [], 0
     for number, row in enumerate(islice(running.rows(), processed, None), start=processed + 1):
         try:
             task = CREATE_SCHEMA.load(running.reader.fields(row.raw, running.time_zone))
         except RowError as error:
-            batch.invalid.append(_report_entry(number, row, error.errors))
+            invalid.append(_report_entry(number, row, error.errors))
         except ValidationError as error:
-            batch.invalid.append(_report_entry(number, row, flatten_errors(error.messages)))
+            invalid.append(_report_entry(number, row, flatten_errors(error.messages)))
         else:
-            batch.tasks.append(task)
-            batch.text_length += len(task["title"]) + len(task["description"] or "")
-        if batch.is_full:
-            yield batch
-            batch = Batch()
-    if batch:
-        yield batch
+            tasks.append(task)
+            text_length += len(task["title"]) + len(task["description"] or "")
+        if len(tasks) + len(invalid) >= BATCH_SIZE or text_length >= MAX_BATCH_LENGTH:
+            yield tasks, invalid
+            tasks, invalid, text_length = [], [], 0
+    if tasks or invalid:
+        yield tasks, invalid
 
 
 def _report_entry(number: int, row: Row, errors: Iterable[FieldError]) -> Mapping[str, Any]:
@@ -155,10 +141,11 @@ def _report_entry(number: int, row: Row, errors: Iterable[FieldError]) -> Mappin
 
 
 def _store(running: Import, batch: Batch, processed: int, refused: int) -> None:
-    if batch.tasks:
-        rows = new_rows(running.user_id, running.time_zone, batch.tasks, clock.now())
+    tasks, invalid = batch
+    if tasks:
+        rows = new_rows(running.user_id, running.time_zone, tasks, clock.now())
         db.session.execute(insert(Task), rows)
-    if batch.invalid:
-        entries = b",\n".join(map(orjson.dumps, batch.invalid))
+    if invalid:
+        entries = b",\n".join(map(orjson.dumps, invalid))
         data = b",\n" + entries if refused else entries
         files.add_piece(running.job_id, JobFile.result, processed + 1, data)

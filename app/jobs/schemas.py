@@ -19,9 +19,12 @@ from app.api.schemas import (
 )
 from app.extensions import ma
 from app.jobs.models import FileFormat, Job, JobKind, JobState
-from app.tasks.schemas import TaskSchema
+from app.tasks.schemas import CreateTaskSchema, TaskSchema
 
 NOT_EMPTY = validate.Length(min=1)
+COLUMNS = tuple(TaskSchema().dump_fields)
+# Ignored by imports, so that a client can import an export.
+READ_ONLY = frozenset(COLUMNS) - frozenset(CreateTaskSchema().fields)
 
 FORM = "multipart/form-data"
 MEDIA_TYPES = {

@@ -9,13 +9,9 @@ from typing import IO, Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from app.errors import FieldError, ValidationFailed
-from app.tasks.schemas import CreateTaskSchema, TaskSchema
 
 # The members of a task, as its response schema has them.
 Task = dict[str, Any]
-COLUMNS = tuple(TaskSchema().dump_fields)
-# Ignored by imports, so that a client can import an export.
-READ_ONLY = frozenset(COLUMNS) - frozenset(CreateTaskSchema().fields)
 
 # Longer than any task.
 MAX_ROW_BYTES = 1024 * 1024

@@ -10,16 +10,8 @@ from datetime import date
 from io import StringIO
 from typing import IO, Any
 
-from app.jobs.formats.base import (
-    COLUMNS,
-    READ_ONLY,
-    LineReader,
-    Row,
-    RowError,
-    Task,
-    decode_line,
-    unreadable,
-)
+from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, unreadable
+from app.jobs.schemas import COLUMNS, READ_ONLY
 
 
 class CsvReader:

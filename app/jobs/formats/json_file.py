@@ -10,7 +10,8 @@ import orjson
 
 from app.api.parsing import MAX_DEPTH, READ_SIZE, is_too_deep, parse_json
 from app.errors import MalformedJson, ValidationFailed
-from app.jobs.formats.base import MAX_ROW_BYTES, READ_ONLY, Row, RowError, Task, unreadable
+from app.jobs.formats.base import MAX_ROW_BYTES, Row, RowError, Task, unreadable
+from app.jobs.schemas import READ_ONLY
 
 START = re.compile(r'(\{[ \t\r\n]*"tasks"[ \t\r\n]*:[ \t\r\n]*)?\[')
 SPACE = re.compile(r"[ \t\r\n]*")
