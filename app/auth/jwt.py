@@ -39,6 +39,12 @@ class Claims:
     expires_at: int
 
 
+def session_lifetime() -> timedelta:
+    """Return how long after the login a session ends."""
+    lifetime: timedelta = current_app.config["SESSION_LIFETIME"]
+    return lifetime
+
+
 def idle_lifetime() -> timedelta:
     """Return how long after the last refresh a session ends."""
     lifetime: timedelta = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]

@@ -4,7 +4,6 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import joinedload
 
@@ -101,7 +100,7 @@ def create_session(user: User) -> dict[str, Any]:
         user_agent=context.user_agent,
         created_at=now,
         last_used_at=now,
-        expires_at=now + current_app.config["SESSION_LIFETIME"],
+        expires_at=now + jwt.session_lifetime(),
     )
     db.session.add(session)
     audit.record_own(Event.login_succeeded, user.id, session_id=session.id)
