@@ -78,9 +78,5 @@ POSTGRESQL_TRIGGER = """
 """
 _table = AuditEvent.metadata.tables["audit_events"]
 attach_ddl(_table, "sqlite", create=[SQLITE_TRIGGER])
-attach_ddl(
-    _table,
-    "postgresql",
-    create=[POSTGRESQL_FUNCTION, POSTGRESQL_TRIGGER],
-    drop=["DROP FUNCTION audit_events_stay()"],
-)
+_create = [POSTGRESQL_FUNCTION, POSTGRESQL_TRIGGER]
+attach_ddl(_table, "postgresql", create=_create, drop=["DROP FUNCTION audit_events_stay()"])

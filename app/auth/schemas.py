@@ -51,15 +51,17 @@ def username(**kwargs: Any) -> String:
     )
 
 
-def password(*, documented_min_length: int = 1, **kwargs: Any) -> String:
+def password(*, documented_min_length: int = 1) -> String:
     """Return the field of a current password, which need not satisfy today's rules."""
     metadata = {"format": "password", "minLength": documented_min_length}
-    return String(min_length=1, max_length=MAX_LENGTH, load_only=True, metadata=metadata, **kwargs)
+    return String(
+        min_length=1, max_length=MAX_LENGTH, required=True, load_only=True, metadata=metadata
+    )
 
 
 def new_password() -> String:
     """Return the field of a new password; the service checks the rules."""
-    return password(documented_min_length=MIN_LENGTH, required=True)
+    return password(documented_min_length=MIN_LENGTH)
 
 
 class RegisterSchema(ma.Schema):
@@ -84,7 +86,7 @@ class LoginSchema(ma.Schema):
 
     username = String(min_length=1, max_length=80, strip=True)
     email = EmailAddress(check=False)
-    password = password(required=True)
+    password = password()
 
     @validates_schema
     def _require_one_identifier(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -96,7 +98,7 @@ class ReauthenticateSchema(ma.Schema):
     class Meta:
         example = {"password": "correct horse battery"}
 
-    password = password(required=True)
+    password = password()
 
 
 class UpdatePasswordSchema(ma.Schema):
@@ -106,7 +108,7 @@ class UpdatePasswordSchema(ma.Schema):
             "new_password": "staple in the rain",
         }
 
-    current_password = password(required=True)
+    current_password = password()
     new_password = new_password()
 
 
