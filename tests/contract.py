@@ -33,6 +33,7 @@ COMMON_HEADERS = {
 }
 # Documented headers that a response may lack.
 OPTIONAL_HEADERS = {"Idempotent-Replayed", "Link", "Retry-After"}
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 PROBLEM_HEADERS = {problem.code: problem.header for problem in all_problems()}
 
 
@@ -107,7 +108,7 @@ class Contract:
         if reference not in self.validators:
             schema = {"$ref": reference, "components": self.components}
             self.validators[reference] = jsonschema_rs.Draft202012Validator(
-                schema, validate_formats=True
+                schema, validate_formats=True, formats={"date-time": is_instant}
             )
         return self.validators[reference]
 
@@ -115,6 +116,11 @@ class Contract:
         if "$ref" in documented:
             return self.components["responses"][documented["$ref"].rpartition("/")[2]]
         return documented
+
+
+def is_instant(text: str) -> bool:
+    """Return whether a time is in UTC with six digits of a second, as all times of responses."""
+    return INSTANT.fullmatch(text) is not None
 
 
 def _has_parameters(path: tuple[str, Document]) -> bool:

@@ -31,6 +31,11 @@ def parse_datetime(text: str) -> datetime:
         raise ValueError(text) from error
 
 
+def format_datetime(value: datetime) -> str:
+    """Return a time in UTC as RFC 3339, always with six digits of a second."""
+    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def parse_date(text: str) -> date:
     """Parse a date, ``YYYY-MM-DD``. Raises ValueError."""
     if not _DATE_RE.fullmatch(text):
@@ -109,7 +114,7 @@ class AwareDateTime(fields.AwareDateTime):
     }
 
     def _serialize(self, value: datetime | None, attr: Any, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else value.isoformat().replace("+00:00", "Z")
+        return None if value is None else format_datetime(value)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
         try:

@@ -1,13 +1,14 @@
 """Base of response schemas, and the schemas of problems."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from typing import Any, Self
 
 from flask import current_app, url_for
 from marshmallow import fields
 
-from app.api.fields import QueryInteger
+from app.api.fields import AwareDateTime, QueryInteger, format_datetime
 from app.db.types import MAX_ID
 from app.extensions import ma
 
@@ -54,6 +55,10 @@ class ResponseSchema(ma.SQLAlchemySchema):
             for name, field in self.dump_fields.items()
         ]
 
+    @cached_property
+    def _datetimes(self) -> list[str]:
+        return [name for name, field in self.dump_fields.items() if type(field) is AwareDateTime]
+
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Serialize a model or a row, or several."""
         if self.many if many is None else many:
@@ -62,10 +67,16 @@ class ResponseSchema(ma.SQLAlchemySchema):
 
     def _dump(self, obj: Any) -> Row:
         value_of = obj.__getitem__ if isinstance(obj, Mapping) else partial(getattr, obj)
-        return {
+        row = {
             name: field.serialize(name, obj) if field else value_of(attribute)
             for name, attribute, field in self._members
         }
+        for name in self._datetimes:
+            value = row[name]
+            # orjson leaves out microseconds that are zero.
+            if isinstance(value, datetime) and not value.microsecond:
+                row[name] = format_datetime(value)
+        return row
 
     def __deepcopy__(self, memo: Any) -> Self:
         """Return ``self``: flask-smorest copies what it documents, and a schema does not change."""

@@ -9,6 +9,7 @@ from marshmallow import Schema
 from sqlalchemy import bindparam, func, select
 
 from app import clock
+from app.api.fields import format_datetime
 from app.audit import services as audit
 from app.audit.models import Event
 from app.audit.schemas import AuditEventSchema
@@ -71,7 +72,7 @@ def _head(actor: Actor) -> Row:
     enabled = select(HAS_SECOND_FACTOR).where(User.id == actor.id)
     codes = select(func.count()).where(RecoveryCode.user_id == actor.id)
     return {
-        "exported_at": clock.now(),
+        "exported_at": format_datetime(clock.now()),
         "account": UserSchema().dump(account.get_account(actor)),
         "second_factor": {
             "enabled": db.session.scalar(enabled),

@@ -120,7 +120,7 @@ def _sqlite_datetimes_to_rfc3339(stored: Sequence[str | None]) -> Iterable[str |
     present = [text for text in stored if text is not None]
     if not present:
         return stored
-    joined = "Z\n".join(present).replace(" ", "T").replace(".000000", "")
+    joined = "Z\n".join(present).replace(" ", "T")
     converted = f"{joined}Z".split("\n")
     if len(present) == len(stored):
         return converted

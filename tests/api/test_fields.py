@@ -64,8 +64,8 @@ def test_extreme_dates_round_trip(alice, day):
     "zone", ["UTC", "Europe/Zurich", "America/Argentina/ComodRivadavia", "Etc/GMT+12", "EST5EDT"]
 )
 def test_time_zone_keeps_its_name(alice, zone):
-    task = alice.task(time_zone=zone, due_at="2030-01-31T09:00:00Z")
-    assert (task["time_zone"], task["due_at"]) == (zone, "2030-01-31T09:00:00Z")
+    task = alice.task(time_zone=zone, due_at="2030-01-31T09:00:00.000000Z")
+    assert (task["time_zone"], task["due_at"]) == (zone, "2030-01-31T09:00:00.000000Z")
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 

@@ -170,5 +170,5 @@ def test_change_sets_updated_at(accounts, stored):
         alice = accounts.make("alice")
         clock.shift(60)
         response = alice.patch("/auth/me", {"username": "alicia"})
-    assert response.json["created_at"] == "2040-01-31T09:00:00Z"
-    assert response.json["updated_at"] == "2040-01-31T09:01:00Z"
+    assert response.json["created_at"] == "2040-01-31T09:00:00.000000Z"
+    assert response.json["updated_at"] == "2040-01-31T09:01:00.000000Z"

@@ -183,13 +183,13 @@ def test_token_is_valid_until_it_expires(accounts):
         alice = accounts.make("alice")
         body = READ_TOKEN | {"expires_at": "2040-01-31T10:00:00+00:00"}
         created = alice.post("/auth/tokens", body).json
-        assert created["expires_at"] == "2040-01-31T10:00:00Z"
+        assert created["expires_at"] == "2040-01-31T10:00:00.000000Z"
         script = using(alice, created["token"])
         clock.shift(timedelta(hours=1) - timedelta(microseconds=1))
         assert script.get("/tasks").status_code == 200
         clock.shift(timedelta(microseconds=1))
         assert_problem(script.get("/tasks"), 401, "token_expired")
-        body["expires_at"] = "2040-01-31T10:00:00Z"
+        body["expires_at"] = "2040-01-31T10:00:00.000000Z"
         assert pointers(alice.with_new_client().post("/auth/tokens", body)) == {"/expires_at"}
 
 
@@ -227,7 +227,7 @@ def test_last_use_is_written_at_most_once_a_minute(accounts, statements, stored)
             assert sum(line.startswith("UPDATE") for line in seen) == writes
             assert stored(used) == [(MOMENT + timedelta(seconds=last_used),)]
         read = alice.with_new_client().get("/auth/tokens").json["data"][0]["last_used_at"]
-        assert read == "2040-01-31T10:01:59Z"
+        assert read == "2040-01-31T10:01:59.000000Z"
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def test_list_shows_all_fields(accounts):
         "data": [
             {
                 "id": session_id,
-                "created_at": "2030-01-31T09:00:00Z",
-                "last_used_at": "2030-01-31T09:00:00Z",
-                "expires_at": "2030-05-01T09:00:00Z",
+                "created_at": "2030-01-31T09:00:00.000000Z",
+                "last_used_at": "2030-01-31T09:00:00.000000Z",
+                "expires_at": "2030-05-01T09:00:00.000000Z",
                 "ip_address": "127.0.0.1",
                 "user_agent": response.request.headers["User-Agent"],
                 "current": True,

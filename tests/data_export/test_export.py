@@ -112,8 +112,8 @@ def test_export_has_all_data_as_the_api_shows_it(alice_with_data):
     assert export["mailed_tokens"][-1] == {
         "purpose": "change_email",
         "email": "alice@example.org",
-        "created_at": "2040-01-31T09:00:00Z",
-        "expires_at": "2040-01-31T09:00:00Z",
+        "created_at": "2040-01-31T09:00:00.000000Z",
+        "expires_at": "2040-01-31T09:00:00.000000Z",
     }
     assert [len(export[name]) for name in ("personal_tokens", "tasks")] == [1, 1]
 
@@ -155,7 +155,7 @@ def test_export_has_no_hash_or_secret(alice_with_data, stored):
 def test_export_includes_ended_sessions(alice, stored):
     with time_machine.travel(MOMENT, tick=False):
         export = alice.with_new_client().get("/auth/me/export").json
-    assert export["exported_at"] == "2040-01-31T09:00:00Z"
+    assert export["exported_at"] == "2040-01-31T09:00:00.000000Z"
     sessions = export["sessions"]
     assert len(sessions) == len(stored(select(Session.id).where(Session.user_id == alice.id))) == 2
     assert [session["current"] for session in sessions] == [False, True]

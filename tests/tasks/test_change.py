@@ -57,8 +57,8 @@ def test_required_field_cannot_be_null(alice, method, field):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ({"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00Z"}),
-        ({"due_at": "2030-01-31T09:00:00Z"}, {"due_date": "2030-01-31"}),
+        ({"due_date": "2030-01-31"}, {"due_at": "2030-01-31T09:00:00.000000Z"}),
+        ({"due_at": "2030-01-31T09:00:00.000000Z"}, {"due_date": "2030-01-31"}),
     ],
 )
 def test_setting_one_due_field_clears_the_other(alice, old, new):
@@ -156,10 +156,10 @@ def test_completed_at_follows_the_status(accounts, request_type):
             response = alice.call(method, f"/tasks/{task['id']}{path}", json=payload)
             results.append((response.json["status"], response.json["completed_at"]))
     assert results == [
-        ("completed", "2030-01-01T12:01:00Z"),
-        ("completed", "2030-01-01T12:01:00Z"),
+        ("completed", "2030-01-01T12:01:00.000000Z"),
+        ("completed", "2030-01-01T12:01:00.000000Z"),
         ("cancelled", None),
-        ("completed", "2030-01-01T12:04:00Z"),
+        ("completed", "2030-01-01T12:04:00.000000Z"),
         ("in_progress", None),
     ]
 

@@ -11,7 +11,7 @@ FULL = {
     "status": "in_progress",
     "priority": "urgent",
     "due_date": None,
-    "due_at": "2030-01-31T09:00:00Z",
+    "due_at": "2030-01-31T09:00:00.000000Z",
     "time_zone": "Europe/Zurich",
     "position": "m5",
 }

@@ -41,7 +41,7 @@ def test_list_shows_all_users_newest_first(root, names):
     first = root.get("/users").json["data"][0]
     assert list(first) == KEYS
     assert first == root.get(f"/users/{root.id}").json
-    assert first["created_at"] == "2040-01-31T09:05:00Z"
+    assert first["created_at"] == "2040-01-31T09:05:00.000000Z"
 
 
 @pytest.mark.parametrize(
