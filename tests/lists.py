@@ -10,7 +10,9 @@ from app.tasks.models import Priority
 SORTS = ("created_at", "updated_at", "due", "priority", "title", "position")
 BOTH_WAYS = [sign + sort for sort in SORTS for sign in ("", "-")]
 KEYS = {
-    "due": lambda task: task["due_at"] or (task["due_date"] and f"{task['due_date']}T00:00:00.000000Z"),
+    "due": lambda task: (
+        task["due_at"] or (task["due_date"] and f"{task['due_date']}T00:00:00.000000Z")
+    ),
     "priority": lambda task: Priority[task["priority"]],
     "title": lambda task: task["title"].casefold(),
 }

@@ -1,8 +1,13 @@
 """Assertions about problem responses (RFC 9457)."""
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
 from werkzeug.test import TestResponse
+
+# RFC 3986, 3.3
+URI_PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2})*")
 
 
 def assert_problem(
@@ -17,7 +22,8 @@ def assert_problem(
     assert body["type"].endswith(f"/problems/{code}")
     assert body["title"].lower() == code.replace("_", " ")
     assert body["detail"]
-    assert body["instance"] == response.request.path
+    assert unquote(body["instance"]) == response.request.path
+    assert URI_PATH.fullmatch(body["instance"])
     assert body["request_id"] == response.headers["X-Request-ID"]
     assert ("errors" in body) == (status == 422)
     assert {name: body.get(name) for name in members} == members
@@ -31,6 +37,12 @@ def pointers(response: TestResponse) -> set[str]:
     body = assert_problem(response, 422, "validation_error")
     assert all(error["detail"] for error in body["errors"])
     return {error["pointer"] for error in body["errors"]}
+
+
+def details(response: TestResponse) -> dict[str, str]:
+    """Return the details of a 422 response by pointer or parameter."""
+    errors = assert_problem(response, 422, "validation_error")["errors"]
+    return {error.get("pointer") or error["parameter"]: error["detail"] for error in errors}
 
 
 def parameters(response: TestResponse) -> set[str]:

@@ -149,6 +149,11 @@ def test_constraint_violation_is_409(make_client, alice, stored):
     assert stored(select(func.count()).select_from(Task)) == [(0,)]
 
 
+@pytest.mark.parametrize("path", ["/a b", "/caf%C3%A9", "/100%25", "/a%22b%3C", "/%F0%9F%92%A5"])
+def test_instance_is_a_valid_uri_reference(client, path):
+    assert_problem(client.get(path), 404, "not_found")
+
+
 def test_codes_are_unique_and_titles_match_them():
     problems = all_problems()
     assert len({problem.code for problem in problems}) == len(problems) >= 20

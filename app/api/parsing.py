@@ -9,12 +9,13 @@ from typing import IO, Any, NoReturn
 from urllib.parse import parse_qsl
 
 import marshmallow as ma
-from flask import Request
+from flask import Request, current_app, request
 from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.http import parse_options_header
 
+from app.api.operation_meta import get_meta
 from app.errors import (
     BadRequest,
     FieldError,
@@ -33,6 +34,7 @@ READ_SIZE = 64 * 1024
 MAX_DRAINED_BYTES = 80 * 1024 * 1024
 INCOMPLETE = "The body is shorter than its Content-Length."
 UNKNOWN_FIELD = "Unknown field."
+READ_ONLY_FIELD = "Read-only field."
 UNKNOWN_PARAMETER = "Unknown parameter."
 
 # The possessive quantifier keeps an unterminated string from being tried at each of its quotes.
@@ -77,7 +79,8 @@ class StrictParser(FlaskParser):
                     for item in flatten_errors(inner)
                 ]
             )
-        raise ValidationFailed(list(flatten_errors(messages)))
+        view = current_app.view_functions[request.endpoint or ""]
+        raise ValidationFailed(body_errors(messages, get_meta(view).schema))
 
 
 class StrictJSONError(ValueError):
@@ -201,6 +204,17 @@ def drain_body(environ: Mapping[str, Any]) -> None:
             remaining -= len(block)
 
 
+def body_errors(messages: Any, response_schema: ma.Schema | None) -> list[FieldError]:
+    """Return the errors of a body; unknown fields that the response has are read-only."""
+    read_only = {f"/{name}" for name in (response_schema.fields if response_schema else ())}
+    return [
+        {**error, "detail": READ_ONLY_FIELD}
+        if error["detail"] == UNKNOWN_FIELD and error["pointer"] in read_only
+        else error
+        for error in flatten_errors(messages)
+    ]
+
+
 def flatten_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
     """Yield one error for each of marshmallow's messages, located by JSON Pointer."""
     if isinstance(messages, Mapping):
@@ -217,6 +231,7 @@ def flatten_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
 
 def query_error(name: str, detail: str) -> FieldError:
     """Return the error of a query parameter."""
+    detail = UNKNOWN_PARAMETER if detail == UNKNOWN_FIELD else detail
     return {"parameter": _printable(name), "detail": detail}
 
 

@@ -121,7 +121,7 @@ class ProblemSchema(ma.Schema):
     status = fields.Integer(required=True)
     code = fields.String(required=True)
     detail = fields.String(required=True)
-    instance = fields.String(required=True)
+    instance = fields.String(required=True, metadata={"format": "uri-reference"})
     request_id = fields.String(required=True)
     errors = fields.List(fields.Nested(FieldErrorSchema))
     field = fields.String()

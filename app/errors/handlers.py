@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from flask import Flask, Response, current_app, got_request_exception, request
@@ -26,12 +27,14 @@ PROBLEM_BY_STATUS: Mapping[int, type[Problem]] = {
         errors.UnsupportedMediaType,
     )
 }
+# The signs that stand for themselves in the path of a URI (RFC 3986, 3.3).
+PATH_SIGNS = "/:@!$&'()*+,;="
 
 
 def to_dict(problem: Problem) -> dict[str, Any]:
     """Return the body of a problem response to the current request."""
     return problem.to_dict(current_app.config["PUBLIC_URL"]) | {
-        "instance": request.path,
+        "instance": quote(request.path, safe=PATH_SIGNS),
         "request_id": request_context().request_id,
     }
 

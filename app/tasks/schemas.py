@@ -18,7 +18,7 @@ from app.api.fields import (
     String,
     TimeZone,
 )
-from app.api.parsing import flatten_errors
+from app.api.parsing import body_errors
 from app.api.schemas import (
     PageSchema,
     PaginationSchema,
@@ -143,7 +143,7 @@ class OperationSchema(ma.Schema):
         try:
             operation.body = schema.load(data["body"]) if schema else {}
         except ValidationError as error:
-            operation.problem = ValidationFailed(list(flatten_errors(error.messages)))
+            operation.problem = ValidationFailed(body_errors(error.messages, TaskSchema()))
         return operation
 
 

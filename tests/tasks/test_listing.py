@@ -6,7 +6,7 @@ from sqlalchemy import delete
 from app.extensions import db
 from app.tasks.models import Task
 from tests.lists import BOTH_WAYS, in_order, make_tasks, walk
-from tests.problems import parameters
+from tests.problems import details, parameters
 
 
 @pytest.mark.parametrize("sort", BOTH_WAYS)
@@ -148,3 +148,9 @@ def test_all_invalid_parameters_are_reported_together(alice):
 def test_query_parameters_of_a_write_are_rejected(alice):
     assert parameters(alice.post("/tasks?notify=true", {"title": "New"})) == {"notify"}
     assert alice.get("/tasks").json["data"] == []
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/auth/me", "/jobs"])
+def test_unknown_parameter_has_one_wording(alice, path):
+    response = alice.get(f"{path.format(**alice.task())}?notify=true")
+    assert details(response) == {"notify": "Unknown parameter."}
