@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -63,7 +63,11 @@ def seed(user_count: int, task_count: int, password: str | None) -> None:
     total = user_count * task_count
     with click.progressbar(length=total, label=f"Adding {total} tasks") as bar:
         for user in users:
-            _add_tasks(user.id, task_count, bar.update)
+            tasks = _tasks(user.id, task_count, clock.now())
+            while rows := list(islice(tasks, BATCH_SIZE)):
+                db.session.execute(insert(Task), rows)
+                db.session.commit()
+                bar.update(len(rows))
     click.echo(f"Added {user_count} users with {task_count} tasks each.")
     click.echo(f"Log in as {users[0].username} with the password {password}")
 
@@ -80,14 +84,6 @@ def _add_users(count: int, password: str) -> list[User]:
     db.session.add_all(users)
     db.session.commit()
     return users
-
-
-def _add_tasks(user_id: int, count: int, report: Callable[[int], None]) -> None:
-    tasks = _tasks(user_id, count, clock.now())
-    while rows := list(islice(tasks, BATCH_SIZE)):
-        db.session.execute(insert(Task), rows)
-        db.session.commit()
-        report(len(rows))
 
 
 def _tasks(user_id: int, count: int, now: datetime) -> Iterator[dict[str, Any]]:

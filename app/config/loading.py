@@ -90,6 +90,7 @@ def _derive(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the extensions."""
     public_url = values["PUBLIC_URL"] or f"http://{values['HOST']}:{values['PORT']}"
     uri = database_url(str(values.get("SQLALCHEMY_DATABASE_URI") or values["DATABASE_URL"] or ""))
+    engine_options = _engine_options(uri, values)
     sender = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{urlsplit(public_url).hostname}"
     return {
         "PUBLIC_URL": public_url,
@@ -100,9 +101,7 @@ def _derive(values: Mapping[str, Any]) -> dict[str, Any]:
         "JWT_REFRESH_TOKEN_EXPIRES": timedelta(days=values["REFRESH_TOKEN_DAYS"]),
         "SESSION_LIFETIME": timedelta(days=values["SESSION_DAYS"]),
         "SQLALCHEMY_DATABASE_URI": uri,
-        "SQLALCHEMY_ENGINE_OPTIONS": values.get(
-            "SQLALCHEMY_ENGINE_OPTIONS", _engine_options(uri, values)
-        ),
+        "SQLALCHEMY_ENGINE_OPTIONS": values.get("SQLALCHEMY_ENGINE_OPTIONS", engine_options),
         "MAIL_BACKEND": values.get("MAIL_BACKEND", _mail_backend(values)),
         "MAIL_USE_TLS": values["MAIL_USE_TLS"] and not values["MAIL_USE_SSL"],
         "MAIL_DEFAULT_SENDER": sender,

@@ -1,6 +1,6 @@
 """Settings: names, defaults, descriptions and parsers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,8 +151,4 @@ class Production(Config):
     LOG_FORMAT = "json"
 
 
-ENVIRONMENTS: Mapping[str, type[Config]] = {
-    "development": Development,
-    "testing": Testing,
-    "production": Production,
-}
+ENVIRONMENTS = {"development": Development, "testing": Testing, "production": Production}

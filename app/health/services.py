@@ -34,11 +34,7 @@ class CheckFailed(Exception):
 
 def check_readiness(redis_url: str | None, celery: Celery | None = None) -> dict[str, str]:
     """Check each dependency of this installation; return their states by name."""
-    checks: dict[str, Check] = {
-        "database": _check_database,
-        "migrations": _check_migrations,
-        "outbox": _check_outbox,
-    }
+    checks = {"database": _check_database, "migrations": _check_migrations, "outbox": _check_outbox}
     if redis_url:
         checks["redis"] = partial(_check_redis, redis_url)
     if celery:

@@ -58,21 +58,17 @@ def send(template: str, to: str, *, reference: str | None = None, **context: Any
     """
     rendered = render_template(f"mail/{template}.txt", **context)
     subject, *paragraphs = re.split(r"\n\s*\n", rendered.strip())
+    host = urlsplit(current_app.config["PUBLIC_URL"]).hostname or "localhost"
     message = EmailMessage(
         sender=current_app.config["MAIL_DEFAULT_SENDER"],
         to=_ascii_domain(to),
         subject=subject,
         text="\n\n".join(paragraphs),
         html=render_template("mail/base.html", subject=subject, paragraphs=paragraphs),
-        reference=f"{reference}@{_host()}" if reference else None,
+        reference=f"{reference}@{host.encode('idna').decode()}" if reference else None,
     )
     with mail.get_connection() as connection:
         connection.send_messages([message])
-
-
-def _host() -> str:
-    host = urlsplit(current_app.config["PUBLIC_URL"]).hostname or "localhost"
-    return host.encode("idna").decode()
 
 
 def _ascii_domain(address: str) -> str:

@@ -18,11 +18,8 @@ class JsonFormatter(OrjsonFormatter):
     """Formats each record as one JSON object, with the id of the current request."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "{levelname}{name}{message}",
-            style="{",
-            rename_fields={"levelname": "level", "name": "logger"},
-        )
+        names = {"levelname": "level", "name": "logger"}
+        super().__init__("{levelname}{name}{message}", style="{", rename_fields=names)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; those of ``log_request`` take a faster path."""

@@ -4,7 +4,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, Update, delete, or_, select, update
 
 from app import clock
 from app.db.transactions import commit
@@ -37,6 +37,23 @@ def is_available(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for messages that are neither dead nor leased."""
     unlocked = or_(OutboxMessage.locked_until.is_(None), OutboxMessage.locked_until <= now)
     return OutboxMessage.failed_at.is_(None), unlocked
+
+
+def update_available(limit: int, *conditions: ColumnElement[bool]) -> Update:
+    """Return an update of the available messages that have been due longest.
+
+    It skips the messages that other processes are updating instead of waiting for them.
+    """
+    oldest = (
+        select(OutboxMessage.id)
+        .where(*is_available(clock.now()), *conditions)
+        .order_by(OutboxMessage.due_at, OutboxMessage.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("oldest")
+    )
+    statement = update(OutboxMessage).where(OutboxMessage.id.in_(select(oldest.c.id)))
+    return statement.execution_options(synchronize_session=False)
 
 
 def lease_due() -> LeasedMessage | None:
@@ -78,22 +95,10 @@ def release(message: LeasedMessage, error: str, **values: datetime) -> None:
 
 
 def _lease(*conditions: ColumnElement[bool]) -> LeasedMessage | None:
-    """Lease a message by one statement, without waiting for other processes."""
-    now = clock.now()
-    oldest = (
-        select(OutboxMessage.id)
-        .where(*is_available(now), *conditions)
-        .order_by(OutboxMessage.due_at, OutboxMessage.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    row = db.session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id == oldest.scalar_subquery())
-        .values(locked_until=now + LEASE, attempts=OutboxMessage.attempts + 1)
-        .returning(*(getattr(OutboxMessage, name) for name in LeasedMessage._fields))
-        .execution_options(synchronize_session=False)
-    ).first()
+    values = {"locked_until": clock.now() + LEASE, "attempts": OutboxMessage.attempts + 1}
+    columns = [getattr(OutboxMessage, name) for name in LeasedMessage._fields]
+    statement = update_available(1, *conditions).values(values).returning(*columns)
+    row = db.session.execute(statement).first()
     return commit(LeasedMessage(*row) if row else None)
 
 

@@ -10,7 +10,9 @@ from app import clock
 from app.db.base import Model
 from app.db.types import BigIntId
 
-_not_dead = text("failed_at IS NULL")
+_NOT_DEAD: dict[str, Any] = dict.fromkeys(
+    ("sqlite_where", "postgresql_where"), text("failed_at IS NULL")
+)
 
 
 class OutboxMessage(Model):
@@ -22,13 +24,7 @@ class OutboxMessage(Model):
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index(
-            "ix_outbox_due_at_id",
-            "due_at",
-            "id",
-            sqlite_where=_not_dead,
-            postgresql_where=_not_dead,
-        ),
+        Index("ix_outbox_due_at_id", "due_at", "id", **_NOT_DEAD),
         {"sqlite_autoincrement": True},
     )
 

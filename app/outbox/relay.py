@@ -4,13 +4,13 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, update
 
 from app import clock
 from app.db.transactions import commit
 from app.extensions import db
 from app.outbox.broker import Broker, BrokerUnavailable
-from app.outbox.leases import is_available
+from app.outbox.leases import update_available
 from app.outbox.models import OutboxMessage
 
 # When a message is sent again that no worker has leased or completed by then.
@@ -68,23 +68,9 @@ class Relay:
 
 def _reserve(size: int, resend_at: datetime) -> list[Row[int, int]]:
     """Return due messages, as sent, which no other process sends before ``resend_at``."""
-    now = clock.now()
-    due = (
-        select(OutboxMessage.id)
-        .where(*is_available(now), OutboxMessage.due_at <= now)
-        .order_by(OutboxMessage.due_at, OutboxMessage.id)
-        .limit(size)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    rows = db.session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id.in_(select(due.c.id)))
-        .values(due_at=resend_at)
-        .returning(OutboxMessage.id, OutboxMessage.attempts)
-        .execution_options(synchronize_session=False)
-    ).all()
-    return commit(sorted(rows))
+    due = update_available(size, OutboxMessage.due_at <= clock.now()).values(due_at=resend_at)
+    statement = due.returning(OutboxMessage.id, OutboxMessage.attempts)
+    return commit(sorted(db.session.execute(statement).all()))
 
 
 def _put_back(messages: Sequence[Row[int, int]], resend_at: datetime) -> None:

@@ -14,6 +14,12 @@ from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, 
 from app.jobs.schemas import COLUMNS, READ_ONLY
 
 
+def _format_line(cells: Sequence[str]) -> bytes:
+    text = StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
 class CsvReader:
     """Reads tasks from CSV; the columns may be fewer and in any order."""
 
@@ -32,10 +38,8 @@ class CsvReader:
 class CsvWriter:
     """Writes tasks as CSV with all columns."""
 
+    header = _format_line(COLUMNS)
     separator = footer = b""
-
-    def __init__(self) -> None:
-        self.header = _format_line(COLUMNS)
 
     def write(self, task: Task) -> bytes:
         return _format_line([_format_cell(task[name]) for name in COLUMNS])
@@ -82,9 +86,3 @@ def _format_cell(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat().replace("+00:00", "Z")
     return "" if value is None else str(value)
-
-
-def _format_line(cells: Sequence[str]) -> bytes:
-    text = StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode()
