@@ -33,11 +33,8 @@ def metrics() -> Response:
 def record_request(response: ResponseEvent) -> None:
     # Labels are limited to known routes and methods: clients must not create time series.
     method = response.environ["REQUEST_METHOD"]
-    requests, duration = _labels(
-        method if method in HTTP_METHODS else "other",
-        response.route or "none",
-        response.status,
-    )
+    known_method = method if method in HTTP_METHODS else "other"
+    requests, duration = _labels(known_method, response.route or "none", response.status)
     requests.inc()
     duration.observe(response.seconds)
 
