@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, Self
 
 from flask import current_app, url_for
-from marshmallow import fields
+from marshmallow import fields, missing, post_load
 
 from app.api.fields import AwareDateTime, QueryInteger, format_datetime
 from app.db.types import MAX_ID
@@ -95,6 +95,19 @@ class PaginationSchema(ma.Schema):
 
     limit = QueryInteger(minimum=1, maximum=200, load_default=50)
     cursor = fields.String(load_default=None)
+
+
+class FilteredListSchema(PaginationSchema):
+    """The query parameters of a list with filters: those without a default, if present."""
+
+    @post_load
+    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        params = {
+            name: data.pop(name)
+            for name, field in self.fields.items()
+            if field.load_default is not missing
+        }
+        return params | {"filters": data}
 
 
 class PageSchema(ma.Schema):

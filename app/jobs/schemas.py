@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import fields, post_load, validate
+from marshmallow import fields, validate
 from marshmallow.utils import get_value
 from webargs.fields import DelimitedList
 
@@ -11,8 +11,8 @@ from app.api.parsing import JSON
 from app.api.schemas import (
     Embedded,
     FieldErrorSchema,
+    FilteredListSchema,
     PageSchema,
-    PaginationSchema,
     ProblemSchema,
     ResourceURL,
     ResponseSchema,
@@ -27,16 +27,13 @@ COLUMNS = tuple(TaskSchema().dump_fields)
 READ_ONLY = frozenset(COLUMNS) - frozenset(CreateTaskSchema().fields)
 
 FORM = "multipart/form-data"
-MEDIA_TYPES = {
-    FileFormat.json: JSON,
-    FileFormat.csv: "text/csv",
-    FileFormat.icalendar: "text/calendar",
-}
+CSV, ICALENDAR = "text/csv", "text/calendar"
+MEDIA_TYPES = {FileFormat.json: JSON, FileFormat.csv: CSV, FileFormat.icalendar: ICALENDAR}
 EXTENSIONS = {FileFormat.json: "json", FileFormat.csv: "csv", FileFormat.icalendar: "ics"}
 # Of the media types beside JSON.
 EXAMPLES = {
-    "text/csv": "title,priority\r\nWrite the report,high\r\n",
-    "text/calendar": (
+    CSV: "title,priority\r\nWrite the report,high\r\n",
+    ICALENDAR: (
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Example//EN\r\nBEGIN:VTODO\r\n"
         "UID:1@example.com\r\nDTSTAMP:20261121T090000Z\r\nSUMMARY:Write the report\r\n"
         "END:VTODO\r\nEND:VCALENDAR\r\n"
@@ -55,15 +52,10 @@ class ImportQuerySchema(ma.Schema):
     format = Enum(FileFormat)
 
 
-class JobQuerySchema(PaginationSchema):
+class JobQuerySchema(FilteredListSchema):
     sort = Sort(("created_at",), load_default="-created_at")
     kind = DelimitedList(Enum(JobKind), validate=NOT_EMPTY)
     state = DelimitedList(Enum(JobState), validate=NOT_EMPTY)
-
-    @post_load
-    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        paging = {name: data.pop(name) for name in ("limit", "cursor", "sort")}
-        return paging | {"filters": data}
 
 
 class ProgressSchema(ma.Schema):
@@ -175,6 +167,6 @@ UPLOAD_CONTENT = {
             "required": ["file"],
             "additionalProperties": False,
         },
-        "example": {"file": EXAMPLES["text/csv"]},
+        "example": {"file": EXAMPLES[CSV]},
     },
 }

@@ -20,8 +20,8 @@ from app.api.fields import (
 )
 from app.api.parsing import body_errors
 from app.api.schemas import (
+    FilteredListSchema,
     PageSchema,
-    PaginationSchema,
     ProblemSchema,
     ResourceURL,
     ResponseSchema,
@@ -163,7 +163,7 @@ class BatchSchema(ma.Schema):
                 seen.add(operation.id)
 
 
-class TaskQuerySchema(PaginationSchema):
+class TaskQuerySchema(FilteredListSchema):
     sort = Sort(TASKS.sorts, load_default="-created_at")
     owner_id = QueryInteger(minimum=1, maximum=MAX_ID, load_default=None)
     status = DelimitedList(Enum(Status), validate=NOT_EMPTY)
@@ -176,12 +176,6 @@ class TaskQuerySchema(PaginationSchema):
     completed_since = DateOrDateTime()
     overdue = QueryBoolean()
     q = String(min_length=1, max_length=200, strip=True)
-
-    # A filter has no load_default: each one that is present is applied.
-    @post_load
-    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        paging = {name: data.pop(name) for name in ("limit", "cursor", "sort", "owner_id")}
-        return paging | {"filters": data}
 
 
 class TaskSchema(ResponseSchema):

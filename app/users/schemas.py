@@ -1,11 +1,9 @@
 """Schemas of users, for administrators."""
 
-from typing import Any
-
-from marshmallow import fields, post_load
+from marshmallow import fields
 
 from app.api.fields import AwareDateTime, Enum, QueryBoolean, Sort, StrictBoolean, String
-from app.api.schemas import PageSchema, PaginationSchema
+from app.api.schemas import FilteredListSchema, PageSchema
 from app.auth.models import Role, User
 from app.auth.schemas import EmailAddress, UserSchema
 from app.extensions import ma
@@ -34,7 +32,7 @@ class UpdateUserSchema(ma.Schema):
     disabled = StrictBoolean()
 
 
-class UserQuerySchema(PaginationSchema):
+class UserQuerySchema(FilteredListSchema):
     sort = Sort(USERS.sorts, load_default="-created_at")
     username = String(min_length=1, max_length=80, strip=True)
     email = EmailAddress(check=False)
@@ -42,8 +40,3 @@ class UserQuerySchema(PaginationSchema):
     disabled = QueryBoolean()
     email_verified = QueryBoolean()
     created_after = AwareDateTime()
-
-    @post_load
-    def _group_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        paging = {name: data.pop(name) for name in ("limit", "cursor", "sort")}
-        return paging | {"filters": data}
