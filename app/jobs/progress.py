@@ -37,16 +37,12 @@ def update_progress(job_id: int, **values: Any) -> None:
 def finish(job_id: int, problem: Problem | None = None) -> None:
     """Mark a job as succeeded or failed and delete its upload."""
     files.remove(job_id, JobFile.upload)
+    request_id = request_context().request_id or ""
+    origin = {"instance": f"/api/v1/jobs/{job_id}", "request_id": request_id}
     update_progress(
         job_id,
         state=JobState.failed if problem else JobState.succeeded,
-        problem=problem and _problem_body(job_id, problem),
+        problem=problem and problem.to_dict(current_app.config["PUBLIC_URL"]) | origin,
         result_bytes=files.length(job_id, JobFile.result) or None,
         finished_at=clock.now(),
     )
-
-
-def _problem_body(job_id: int, problem: Problem) -> dict[str, Any]:
-    request_id = request_context().request_id or ""
-    extra = {"instance": f"/api/v1/jobs/{job_id}", "request_id": request_id}
-    return problem.to_dict(current_app.config["PUBLIC_URL"]) | extra

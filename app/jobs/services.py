@@ -80,13 +80,10 @@ def list_jobs(
     actor: Actor, *, filters: Mapping[str, Any], sort: str, limit: int, cursor: str | None
 ) -> Page:
     """Return a page of the actor's jobs. Raises InvalidCursor for a cursor of another list."""
+    values = {**permissions.owned_by(actor), **filters}
+    context = (actor.id, sorted(filters.items()))
     return JOBS.page(
-        values={**permissions.owned_by(actor), **filters},
-        filters=filters.keys(),
-        sort=sort,
-        limit=limit,
-        cursor=cursor,
-        context=(actor.id, sorted(filters.items())),
+        values=values, filters=filters, sort=sort, limit=limit, cursor=cursor, context=context
     )
 
 

@@ -83,7 +83,6 @@ def _describe_request(span: Span, method: str, route: str | None, status: int) -
     span.update_name(f"{method} {route}" if route else method)
     span.set_attribute("http.request.method", method)
     span.set_attribute("http.response.status_code", status)
-    span.set_attribute("request_id", request_context().request_id or "")
     if route:
         span.set_attribute("http.route", route)
     if status >= 500:
@@ -97,7 +96,6 @@ def _trace_message(attempt: Attempt, message: LeasedMessage) -> Result:
         outcome, error = attempt(message)
         span.set_attribute("outbox.attempt", message.attempts)
         span.set_attribute("outbox.outcome", str(outcome))
-        span.set_attribute("request_id", request_context().request_id or "")
         _record_error(span, error)
     return outcome, error
 
@@ -112,6 +110,7 @@ def _span(name: str, kind: SpanKind, traceparent: str | None) -> Iterator[Span]:
         name,
         context=_propagator.extract({"traceparent": traceparent} if traceparent else {}, Context()),
         kind=kind,
+        attributes={"request_id": request_context().request_id or ""},
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
