@@ -90,8 +90,6 @@ def _configuration(broker_url: str | None, redis_url: str | None) -> dict[str, A
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "accept_content": ["json"],
-        "task_serializer": "json",
-        "result_serializer": "json",
         "task_default_queue": QUEUE,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
