@@ -1,7 +1,7 @@
 """The list of tasks: its sorts and filters, and the parameters of the filters."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -33,8 +33,8 @@ _overdue = and_(
     ),
 )
 
-# Which end of the day a filter on timestamps means if its value is a date.
-EDGES = {"created_after": time.max, "updated_since": time.min, "completed_since": time.min}
+# The filters on timestamps, and whether a date means the end of the day.
+MEANS_END_OF_DAY = {"created_after": True, "updated_since": False, "completed_since": False}
 
 TASKS = KeysetPaginator(
     name="tasks",
@@ -76,30 +76,35 @@ def filter_params(
     if "q" in filters:
         params["q"] = owner_words(owner_id, filters["q"])
     if "due_before" in filters:
-        day, instant = _bounds(filters["due_before"], time.min, time_zone)
+        day, instant = _bounds(filters["due_before"], time_zone)
         params |= {"before_day": day, "before_instant": instant}
     if "due_after" in filters:
-        day, instant = _bounds(filters["due_after"], time.max, time_zone)
+        day, instant = _bounds(filters["due_after"], time_zone, end_of_day=True)
         params |= {"after_day": day, "after_instant": instant}
-    for name in EDGES.keys() & filters.keys():
-        _, params[name] = _bounds(filters[name], EDGES[name], time_zone)
+    for name in MEANS_END_OF_DAY.keys() & filters.keys():
+        end_of_day = MEANS_END_OF_DAY[name]
+        _, params[name] = _bounds(filters[name], time_zone, end_of_day=end_of_day)
     if "overdue" in filters:
         params |= {"now": now, "actor_zone": time_zone}
         params |= _dates_by_zone(now.replace(second=0, microsecond=0))
     return params
 
 
-def _bounds(value: date, edge: time, time_zone: str) -> tuple[date, datetime]:
-    """Return a date or an instant as both: the instant's date, or the date's ``edge``."""
+def _bounds(value: date, time_zone: str, *, end_of_day: bool = False) -> tuple[date, datetime]:
+    """Return a date or an instant as both: the instant's date, or the date's first or last."""
     zone = ZoneInfo(time_zone)
     try:
         if isinstance(value, datetime):
             return value.astimezone(zone).date(), value
-        return value, datetime.combine(value, edge, zone).astimezone(UTC)
+        if end_of_day:
+            # Not at 23:59:59.999999, which exists twice where the last hour of a day repeats.
+            next_day = datetime.combine(value + timedelta(days=1), time(), zone)
+            return value, next_day.astimezone(UTC) - timedelta(microseconds=1)
+        return value, datetime.combine(value, time(), zone).astimezone(UTC)
     except OverflowError:  # on the first and last day of the calendar
         if isinstance(value, datetime):
             return value.date(), value
-        return value, datetime.combine(value, edge, UTC)
+        return value, datetime.combine(value, time.max if end_of_day else time.min, UTC)
 
 
 @lru_cache(maxsize=8)

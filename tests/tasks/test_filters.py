@@ -94,6 +94,27 @@ def test_dates_in_filters_use_the_time_zone_of_the_user(alice, zone, query, expe
     assert titles(alice, **query) == expected
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "last_hours", "next_day"),
+    [
+        # The last hour of the day repeats.
+        ("America/Santiago", "2027-04-03", ("T02:30", "T03:30", "T03:59"), "2027-04-04T04:00"),
+        # The first hour of the next day is skipped.
+        ("America/Santiago", "2027-09-04", ("T02:30", "T03:30", "T03:59"), "2027-09-05T04:00"),
+        # The first hour of the next day repeats.
+        ("America/Havana", "2027-11-06", ("T02:30", "T03:30", "T03:59"), "2027-11-07T04:00"),
+        ("UTC", "2027-04-03", (), "2027-04-04T00:00"),
+    ],
+)
+def test_day_ends_where_the_next_begins(alice, zone, day, last_hours, next_day):
+    set_time_zone(alice, zone)
+    for hour in last_hours:
+        alice.task(hour, due_at=f"{next_day[:10]}{hour}:59.999999Z")
+    alice.task("next day", due_at=f"{next_day}:00Z")
+    assert titles(alice, due_after=day) == ["next day"]
+    assert titles(alice, due_before=next_day[:10]) == list(last_hours)
+
+
 # At 12:00 UTC on the 15th, it is already the 16th in Kiritimati (+14), and still the 15th at -12.
 OVERDUE = {
     "a microsecond ago": {"due_at": "2030-06-15T11:59:59.999999Z"},
