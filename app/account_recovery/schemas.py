@@ -1,7 +1,7 @@
 """Schemas of password reset and email verification."""
 
 from app.api.fields import String
-from app.auth.schemas import EmailAddress, new_password
+from app.auth.schemas import EmailAddress, NewPassword
 from app.extensions import ma
 
 
@@ -23,4 +23,4 @@ class ResetPasswordSchema(VerifyEmailSchema):
     class Meta:
         example = {"new_password": "staple in the rain"}
 
-    new_password = new_password()
+    new_password = NewPassword()

@@ -11,7 +11,7 @@ from marshmallow.validate import Length
 from app.api.fields import AwareDateTime, Enum, StrictBoolean, String, TimeZone
 from app.api.schemas import PageSchema, ResponseSchema
 from app.auth.models import PersonalToken, Role, Scope, Session, User
-from app.auth.passwords import MAX_LENGTH, MIN_LENGTH
+from app.auth.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
 from app.extensions import ma
 
 
@@ -51,17 +51,26 @@ def username(**kwargs: Any) -> String:
     )
 
 
-def password(*, documented_min_length: int = 1) -> String:
+def password() -> String:
     """Return the field of a current password, which need not satisfy today's rules."""
-    metadata = {"format": "password", "minLength": documented_min_length}
+    metadata = {"format": "password"}
     return String(
         min_length=1, max_length=MAX_LENGTH, required=True, load_only=True, metadata=metadata
     )
 
 
-def new_password() -> String:
-    """Return the field of a new password; the service checks the rules."""
-    return password(documented_min_length=MIN_LENGTH)
+class NewPassword(String):
+    """A new password. The service checks that it is not the user's own name or address too."""
+
+    def __init__(self) -> None:
+        metadata = {"format": "password", "minLength": MIN_LENGTH}
+        super().__init__(max_length=MAX_LENGTH, required=True, load_only=True, metadata=metadata)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if weakness := find_weakness(text):
+            raise marshmallow.ValidationError(weakness)
+        return text
 
 
 class RegisterSchema(ma.Schema):
@@ -75,7 +84,7 @@ class RegisterSchema(ma.Schema):
 
     username = username(required=True)
     email = EmailAddress(required=True)
-    password = new_password()
+    password = NewPassword()
     time_zone = TimeZone(load_default="UTC")
 
 
@@ -109,7 +118,7 @@ class UpdatePasswordSchema(ma.Schema):
         }
 
     current_password = password()
-    new_password = new_password()
+    new_password = NewPassword()
 
 
 class UpdateAccountSchema(ma.Schema):

@@ -87,5 +87,11 @@ def test_read_only_field_is_rejected(client, stored, field):
     assert stored(select(User.id)) == []
 
 
+def test_all_invalid_fields_are_reported_together(client):
+    body = {"username": "a b", "email": "nowhere", "password": "seven77", "time_zone": "Mars"}
+    response = client.post("/api/v1/auth/register", json=body)
+    assert pointers(response) == {"/username", "/email", "/password", "/time_zone"}
+
+
 def test_all_missing_fields_are_reported(client):
     assert pointers(client.post(PATH, json={})) == {"/username", "/email", "/password"}
