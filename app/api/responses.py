@@ -4,14 +4,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from flask import Response, current_app, request
+from flask import Response, current_app, request, url_for
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.api.operation_meta import get_meta
 from app.api.parsing import JSON, UNKNOWN_PARAMETER, query_error
-from app.api.urls import absolute_url
 from app.db.pagination import Page
 from app.errors import NotAcceptable, ValidationFailed
 
@@ -50,8 +49,9 @@ def require_declared_query() -> None:
 
 
 def location(endpoint: str, **values: Any) -> dict[str, str]:
-    """Return the ``Location`` header of a new resource."""
-    return {"Location": absolute_url(endpoint, **values)}
+    """Return the ``Location`` of a new resource: with PUBLIC_URL, never with a client's Host."""
+    path = url_for(endpoint, _external=False, **values)
+    return {"Location": f"{current_app.config['PUBLIC_URL']}{path}"}
 
 
 def link_header(page: Page) -> dict[str, str]:

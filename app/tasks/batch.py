@@ -5,16 +5,17 @@ each set of columns.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, Literal
 
 from app import clock
 from app.auth.models import Actor
 from app.db.transactions import commit
 from app.errors import NotFound, Problem
 from app.tasks.models import compute_changes
-from app.tasks.operations import Operation
 from app.tasks.services import (
     TaskRow,
     delete_rows,
@@ -24,6 +25,18 @@ from app.tasks.services import (
     require_version,
     update_rows,
 )
+
+
+@dataclass(slots=True)
+class Operation:
+    """A requested change, and its result: the task, a problem, or neither after a deletion."""
+
+    op: Literal["create", "update", "delete"]
+    id: int | None
+    version: int | None
+    body: Mapping[str, Any]
+    problem: Problem | None = None
+    task: Mapping[str, Any] | None = None
 
 
 def run_batch(

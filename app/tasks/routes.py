@@ -12,9 +12,8 @@ from app.auth.models import Actor, Scope
 from app.db.pagination import Page
 from app.errors import NotFound, StaleVersion
 from app.tasks import services
-from app.tasks.batch import run_batch
+from app.tasks.batch import Operation, run_batch
 from app.tasks.decorators import task_or_404
-from app.tasks.operations import Operation
 from app.tasks.schemas import (
     BatchResponseSchema,
     BatchSchema,

@@ -30,9 +30,9 @@ from app.db.types import MAX_ID
 from app.errors import ValidationFailed
 from app.errors.handlers import to_dict
 from app.extensions import ma
+from app.tasks.batch import Operation
 from app.tasks.listing import TASKS
 from app.tasks.models import Priority, Status, Task
-from app.tasks.operations import Operation
 from app.tasks.positions import MAX_LENGTH
 
 NOT_EMPTY = validate.Length(min=1)
