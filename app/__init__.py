@@ -4,8 +4,8 @@ from flask import Flask
 
 from app import cli, config, observability, retention
 from app.account_recovery import routes as recovery_routes
-from app.api import api, converters, cors, middleware, rate_limits
-from app.api.responses import ORJSONProvider
+from app.api import api, blueprint, cors, middleware, rate_limits
+from app.api.http import ORJSONProvider
 from app.auth import jwt as auth_jwt
 from app.auth import routes as auth_routes
 from app.auth.decorators import current_user_id
@@ -76,13 +76,13 @@ def create_app(source: ConfigSource = None) -> Flask:
     middleware.init_app(app)
     rate_limits.init_app(app, current_user_id)
     cors.init_app(app)
-    converters.init_app(app)
+    blueprint.init_app(app)
     handlers.init_app(app)
     metrics_endpoint.init_app(app)
 
     # Blueprints and commands
-    for blueprint, prefix in BLUEPRINTS:
-        api.register_blueprint(blueprint, url_prefix=prefix)
+    for blp, prefix in BLUEPRINTS:
+        api.register_blueprint(blp, url_prefix=prefix)
     app.register_blueprint(docs_site_routes.pages)
     cli.init_app(app)
     return app

@@ -1,5 +1,6 @@
-"""flask-smorest's blueprint, with strict parsing, entity tags and problems."""
+"""flask-smorest's blueprint with strict parsing, entity tags and problems; URL converters."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -8,17 +9,21 @@ import flask_smorest
 from apispec import APISpec
 from flask import Flask, Response, request
 from marshmallow import Schema
+from werkzeug.routing import BaseConverter
 
-from app.api.etags import (
+from app.api.http import (
     if_none_match_contains,
+    link_header,
     make_body_etag,
     make_etag,
     not_modified_response,
+    require_acceptable,
+    require_declared_query,
 )
 from app.api.operation_meta import View, annotate
 from app.api.parsing import JSON, StrictParser
-from app.api.responses import link_header, require_acceptable, require_declared_query
 from app.db.pagination import Page
+from app.db.types import MAX_ID
 from app.errors import (
     BadRequest,
     Conflict,
@@ -33,6 +38,9 @@ from app.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+
+ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
+TOKEN_ID = re.compile(r"[0-9a-f]{32}")
 
 COMMON_PROBLEMS = (
     BadRequest,
@@ -149,6 +157,35 @@ def _conditional(response: Response, schema: Schema | None) -> Response:
     if "next_cursor" in schema.fields:
         response.headers["ETag"] = make_body_etag(response.get_data())
     etag = response.headers.get("ETag")
-    if etag is not None and if_none_match_contains(etag):
+    if etag and request.method in {"GET", "HEAD"} and if_none_match_contains(etag):
         return not_modified_response(etag)
     return response
+
+
+class RowIdConverter(BaseConverter):
+    """An integer id without leading zeros, at most MAX_ID; otherwise 0, an id that no row has.
+
+    The router would answer 404 to a malformed id before authentication; an unknown id is 404 after.
+    """
+
+    regex = r"[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        number = int(value) if ROW_ID.fullmatch(value) else 0
+        return number if number <= MAX_ID else 0
+
+
+class TokenIdConverter(BaseConverter):
+    """A random id of 32 hexadecimal digits; otherwise an empty string."""
+
+    regex = r"[0-9A-Za-z_-]+"
+
+    def to_python(self, value: str) -> str:
+        return value if TOKEN_ID.fullmatch(value) else ""
+
+
+def init_app(app: Flask) -> None:
+    """Add the converters, and match URLs strictly: no redirects, which would drop a POST body."""
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters |= {"row_id": RowIdConverter, "token_id": TokenIdConverter}

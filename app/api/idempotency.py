@@ -15,10 +15,10 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
+from app.api.http import require_acceptable, require_declared_query
 from app.api.models import IdempotencyRecord
 from app.api.operation_meta import View, annotate
 from app.api.parsing import read_body
-from app.api.responses import require_acceptable, require_declared_query
 from app.db.transactions import begin, commit, defer_commit, delete_expired
 from app.errors import BadRequest, IdempotencyInProgress, IdempotencyKeyReused, Problem
 from app.errors.handlers import render

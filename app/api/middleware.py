@@ -58,8 +58,10 @@ class RequestContextMiddleware:
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             add_default_headers(headers, environ, request_id)
-            if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
-                drain_body(environ)
+            has_body = environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ
+            # Only servers that end the input with the body set this; others would wait for more.
+            if has_body and environ.get("wsgi.input_terminated"):
+                drain_body(environ["wsgi.input"])
             seconds = perf_counter() - started
             event = ResponseEvent(environ, matched_route(), int(status[:3]), seconds, context)
             for hook in self._hooks:

@@ -13,8 +13,7 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from app.api import api
-from app.api.blueprint import Blueprint
-from app.api.converters import TOKEN_ID, RowIdConverter, TokenIdConverter
+from app.api.blueprint import TOKEN_ID, Blueprint, RowIdConverter, TokenIdConverter
 from app.api.jsonschema import Converter, example_of
 from app.api.operation_meta import OperationMeta, get_meta
 from app.api.parsing import MERGE_PATCH

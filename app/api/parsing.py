@@ -193,14 +193,11 @@ def _require_complete(req: Request, length: int) -> None:
         raise BadRequest(INCOMPLETE)
 
 
-def drain_body(environ: Mapping[str, Any]) -> None:
+def drain_body(stream: IO[bytes]) -> None:
     """Read the rest of a body: a client cut off while sending may never see the response."""
-    # Only servers that end the input with the body set this; others would wait for more.
-    if not environ.get("wsgi.input_terminated"):
-        return
     remaining = MAX_DRAINED_BYTES
     with suppress(Exception):  # malformed chunks
-        while remaining > 0 and (block := environ["wsgi.input"].read(READ_SIZE)):
+        while remaining > 0 and (block := stream.read(READ_SIZE)):
             remaining -= len(block)
 
 

@@ -117,7 +117,12 @@ def authenticate_request(*types: TokenType) -> Actor:
     environ = request.environ
     if RESULT not in environ:
         try:
-            environ[RESULT] = _find_actor(bearer_token())
+            token = bearer_token()
+            policy = {"admins_require_mfa": current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"]}
+            if token.startswith(personal_tokens.PREFIX):
+                environ[RESULT] = personal_tokens.authenticate(token, **policy)
+            else:
+                environ[RESULT] = sessions.authenticate(jwt.decode(token), **policy)
             request_context().user_id = environ[RESULT].id
         except Problem as problem:
             environ[RESULT] = problem
@@ -143,13 +148,6 @@ def bearer_token() -> str:
     if not token or " " in token or "," in token or not token.isascii():
         raise InvalidToken
     return str(token)
-
-
-def _find_actor(token: str) -> Actor:
-    admins_require_mfa: bool = current_app.config["REQUIRE_ADMIN_SECOND_FACTOR"]
-    if token.startswith(personal_tokens.PREFIX):
-        return personal_tokens.authenticate(token, admins_require_mfa=admins_require_mfa)
-    return sessions.authenticate(jwt.decode(token), admins_require_mfa=admins_require_mfa)
 
 
 def current_user_id() -> int | None:

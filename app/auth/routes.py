@@ -3,8 +3,8 @@
 from typing import Any
 
 from app.api.blueprint import Blueprint
+from app.api.http import NO_STORE, location
 from app.api.rate_limits import rate_limit
-from app.api.responses import NO_STORE, location
 from app.api.schemas import PaginationSchema
 from app.audit import services as audit
 from app.audit.schemas import AuditEventPageSchema

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 
 from flask import Response
 
-from app.api.etags import if_none_match_contains, not_modified_response
+from app.api.http import if_none_match_contains, not_modified_response
 
 STATIC = files("app.docs_site") / "static"
 SWAGGER_UI = files("flask_swagger_ui") / "dist"

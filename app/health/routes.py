@@ -5,7 +5,7 @@ from typing import Any
 from flask import current_app
 
 from app.api.blueprint import Blueprint
-from app.api.responses import NO_STORE
+from app.api.http import NO_STORE
 from app.errors import Unavailable
 from app.extensions import limiter
 from app.health import services

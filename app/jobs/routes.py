@@ -5,9 +5,9 @@ from typing import IO, Any
 from flask import Response, request
 
 from app.api.blueprint import Blueprint
+from app.api.http import location, require_acceptable
 from app.api.idempotency import idempotent
 from app.api.parsing import JSON
-from app.api.responses import location, require_acceptable
 from app.auth.decorators import token_required
 from app.auth.models import Actor, Scope
 from app.db.pagination import Page

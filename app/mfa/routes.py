@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.blueprint import Blueprint
+from app.api.http import NO_STORE, location
 from app.api.rate_limits import rate_limit
-from app.api.responses import NO_STORE, location
 from app.auth.decorators import session_required
 from app.auth.models import Actor
 from app.auth.routes import Response

@@ -148,6 +148,8 @@ CLIENT_COLUMNS = (
     Task.time_zone,
     Task.position,
 )
+# The columns that the time of a reminder depends on.
+REMINDER_COLUMNS = {"status", "due_date", "due_at", "time_zone"}
 
 
 def compute_changes(
@@ -177,8 +179,10 @@ def compute_changes(
     if "status" in values:
         values["completed_at"] = now if after["status"] == Status.completed else None
     # A task is reminded of again only if the time of its reminder changes.
-    if (remind_at := _reminder_time(after)) != _reminder_time(state):
-        values["remind_at"] = future_or_none(remind_at, now)
+    if values.keys() & REMINDER_COLUMNS:
+        remind_at = _reminder_time(after)
+        if remind_at != _reminder_time(state):
+            values["remind_at"] = future_or_none(remind_at, now)
     return values | {"updated_at": now}
 
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.api.blueprint import Blueprint
-from app.api.etags import if_match
+from app.api.http import if_match, location
 from app.api.idempotency import idempotent
-from app.api.responses import location
 from app.auth.decorators import token_required
 from app.auth.models import Actor, Scope
 from app.db.pagination import Page
