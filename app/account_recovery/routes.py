@@ -1,11 +1,6 @@
 """Endpoints of password reset and email verification."""
 
-from app.account_recovery import services
-from app.account_recovery.schemas import (
-    ForgotPasswordSchema,
-    ResetPasswordSchema,
-    VerifyEmailSchema,
-)
+from app.account_recovery import schemas, services
 from app.api.blueprint import Blueprint
 from app.api.rate_limits import rate_limit
 from app.auth.decorators import session_required
@@ -17,7 +12,7 @@ blp = Blueprint("account_recovery", __name__, description="Password reset and em
 
 
 @blp.post("/password/forgot")
-@blp.arguments(ForgotPasswordSchema)
+@blp.arguments(schemas.ForgotPasswordSchema)
 @blp.response(202)
 @rate_limit(RateLimit.recovery)
 def forgot_password(data: dict[str, str]) -> None:
@@ -26,7 +21,7 @@ def forgot_password(data: dict[str, str]) -> None:
 
 
 @blp.post("/password/reset")
-@blp.arguments(ResetPasswordSchema)
+@blp.arguments(schemas.ResetPasswordSchema)
 @blp.response(204)
 @rate_limit(RateLimit.recovery)
 def reset_password(data: dict[str, str]) -> None:
@@ -36,7 +31,7 @@ def reset_password(data: dict[str, str]) -> None:
 
 @blp.post("/email/verify")
 @blp.alt_response(Conflict)
-@blp.arguments(VerifyEmailSchema)
+@blp.arguments(schemas.VerifyEmailSchema)
 @blp.response(204)
 @rate_limit(RateLimit.recovery)
 def verify_email(data: dict[str, str]) -> None:

@@ -11,46 +11,30 @@ from flask import Flask, Response, request
 from marshmallow import Schema
 from werkzeug.routing import BaseConverter
 
-from app.api.http import (
-    if_none_match_contains,
-    link_header,
-    make_body_etag,
-    make_etag,
-    not_modified_response,
-    require_acceptable,
-    require_declared_query,
-)
+from app import errors
+from app.api import http
 from app.api.operation_meta import View, annotate
 from app.api.parsing import JSON, StrictParser
 from app.db.pagination import Page
 from app.db.types import MAX_ID
-from app.errors import (
-    BadRequest,
-    Conflict,
-    InternalError,
-    InvalidCursor,
-    MalformedJson,
-    NotAcceptable,
-    PayloadTooLarge,
-    Problem,
-    RateLimited,
-    Unavailable,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
 
 ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
 TOKEN_ID = re.compile(r"[0-9a-f]{32}")
 
 COMMON_PROBLEMS = (
-    BadRequest,
-    NotAcceptable,
-    ValidationFailed,
-    RateLimited,
-    InternalError,
-    Unavailable,
+    errors.BadRequest,
+    errors.NotAcceptable,
+    errors.ValidationFailed,
+    errors.RateLimited,
+    errors.InternalError,
+    errors.Unavailable,
 )
-BODY_PROBLEMS = (MalformedJson, PayloadTooLarge, UnsupportedMediaType, Conflict)
+BODY_PROBLEMS = (
+    errors.MalformedJson,
+    errors.PayloadTooLarge,
+    errors.UnsupportedMediaType,
+    errors.Conflict,
+)
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -63,9 +47,9 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Callable[[View], View]:
         """Pass the deserialized body or query to the view. Schemas are instantiated once."""
         schema = schema() if isinstance(schema, type) else schema
-        problems: list[type[Problem]] = [*BODY_PROBLEMS] if location == "json" else []
+        problems: list[type[errors.Problem]] = [*BODY_PROBLEMS] if location == "json" else []
         if "cursor" in schema.fields:
-            problems.append(InvalidCursor)
+            problems.append(errors.InvalidCursor)
         changes = {"accepts_query": True} if location == "query" else {}
         decorate = super().arguments(schema, location=location, **kwargs)
         return lambda view: annotate(decorate(view), *problems, **changes)
@@ -96,9 +80,9 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(rendered)
             def checked(*args: Any, **kwargs: Any) -> Response:
                 if not other_types:
-                    require_acceptable(content_type)
+                    http.require_acceptable(content_type)
                 if request.query_string:
-                    require_declared_query()
+                    http.require_declared_query()
                 response: Response = rendered(*args, **kwargs)
                 return _conditional(response, schema)
 
@@ -115,7 +99,7 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     @staticmethod
-    def alt_response(*problems: type[Problem]) -> Callable[[View], View]:
+    def alt_response(*problems: type[errors.Problem]) -> Callable[[View], View]:
         """Document problems that the service may raise, beyond those of the other decorators."""
         return lambda view: annotate(view, *problems)
 
@@ -139,10 +123,10 @@ def _with_headers(view: View, schema: Schema | None) -> View:
             return result
         value, headers = result if isinstance(result, tuple) else (result, {})
         if isinstance(value, Page):
-            headers = headers | link_header(value)
+            headers = headers | http.link_header(value)
         elif is_versioned:
             version = value["version"] if isinstance(value, Mapping) else value.version
-            headers = headers | {"ETag": make_etag(version)}
+            headers = headers | {"ETag": http.make_etag(version)}
         return value, headers
 
     return with_headers
@@ -155,10 +139,10 @@ def _conditional(response: Response, schema: Schema | None) -> Response:
         del response.headers["Content-Type"]
         return response
     if "next_cursor" in schema.fields:
-        response.headers["ETag"] = make_body_etag(response.get_data())
+        response.headers["ETag"] = http.make_body_etag(response.get_data())
     etag = response.headers.get("ETag")
-    if etag and request.method in {"GET", "HEAD"} and if_none_match_contains(etag):
-        return not_modified_response(etag)
+    if etag and request.method in {"GET", "HEAD"} and http.if_none_match_contains(etag):
+        return http.not_modified_response(etag)
     return response
 
 

@@ -7,14 +7,6 @@ from flask import Flask, Response
 from app.extensions import cors
 from app.rate_limiter import HEADERS as RATE_LIMIT_HEADERS
 
-REQUEST_HEADERS = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "X-Request-ID",
-)
 RESPONSE_HEADERS = (
     "Content-Disposition",
     "ETag",
@@ -41,7 +33,7 @@ def init_app(app: Flask) -> None:
     cors.init_app(
         app,
         origins="*" if allow_all else patterns,
-        allow_headers=REQUEST_HEADERS,
+        allow_headers=app.config["CORS_ALLOW_HEADERS"].split(","),
         expose_headers=RESPONSE_HEADERS,
         max_age=MAX_AGE_SECONDS,
         send_wildcard=allow_all,

@@ -181,10 +181,8 @@ class QueryInteger(fields.Integer):
 class QueryBoolean(fields.Boolean):
     """``true`` or ``false`` in a query."""
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
-        if value not in ("true", "false"):
-            raise self.make_error("invalid")
-        return bool(value == "true")
+    truthy = {"true"}
+    falsy = {"false"}
 
 
 class StrictBoolean(fields.Boolean):

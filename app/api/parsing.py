@@ -15,16 +15,8 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.http import parse_options_header
 
+from app import errors
 from app.api.operation_meta import get_meta
-from app.errors import (
-    BadRequest,
-    FieldError,
-    MalformedJson,
-    PayloadTooLarge,
-    Problem,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -72,7 +64,7 @@ class StrictParser(FlaskParser):
         # webargs puts the messages under the name of the location.
         [(location, messages)] = error.normalized_messages().items()
         if location == "query":
-            raise ValidationFailed(
+            raise errors.ValidationFailed(
                 [
                     query_error(name, item["detail"])
                     for name, inner in messages.items()
@@ -80,7 +72,7 @@ class StrictParser(FlaskParser):
                 ]
             )
         view = current_app.view_functions[request.endpoint or ""]
-        raise ValidationFailed(body_errors(messages, get_meta(view).schema))
+        raise errors.ValidationFailed(body_errors(messages, get_meta(view).schema))
 
 
 class StrictJSONError(ValueError):
@@ -90,12 +82,12 @@ class StrictJSONError(ValueError):
 def parse_json(raw: bytes) -> Any:
     """Parse a body. Raises MalformedJson for invalid or ambiguous JSON."""
     if is_too_deep(raw):
-        raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        raise errors.MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep.")
     try:
         return _decode(raw.decode("utf-8"))
     except ValueError as error:
         detail = str(error) if isinstance(error, StrictJSONError) else None
-        raise MalformedJson(detail) from None
+        raise errors.MalformedJson(detail) from None
 
 
 def is_too_deep(raw: bytes) -> bool:
@@ -142,9 +134,9 @@ def require_json(req: Request) -> None:
     charset = options.get("charset", "utf-8").lower()
     encoding = req.headers.get("Content-Encoding", "identity").lower()
     if media_type.lower() not in accepted or charset not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaType
+        raise errors.UnsupportedMediaType
     if encoding != "identity":
-        raise UnsupportedMediaType
+        raise errors.UnsupportedMediaType
 
 
 def read_body(req: Request) -> bytes:
@@ -175,11 +167,11 @@ def _bad_request_on_error() -> Iterator[None]:
     try:
         yield
     except ClientDisconnected:
-        raise BadRequest(INCOMPLETE) from None
-    except (HTTPException, Problem):
+        raise errors.BadRequest(INCOMPLETE) from None
+    except (HTTPException, errors.Problem):
         raise
     except Exception as error:  # each WSGI server raises its own for malformed chunks
-        raise BadRequest("The body can't be read.") from error
+        raise errors.BadRequest("The body can't be read.") from error
 
 
 def _require_complete(req: Request, length: int) -> None:
@@ -187,10 +179,10 @@ def _require_complete(req: Request, length: int) -> None:
     # Werkzeug silently truncates such a body.
     truncated = length == req.max_content_length and req.content_length is None
     if truncated and req.environ["wsgi.input"].read(1):
-        raise PayloadTooLarge
+        raise errors.PayloadTooLarge
     # A server that sets ``wsgi.input_terminated`` makes Werkzeug accept a shorter body.
     if length < (req.content_length or 0):
-        raise BadRequest(INCOMPLETE)
+        raise errors.BadRequest(INCOMPLETE)
 
 
 def drain_body(stream: IO[bytes]) -> None:
@@ -201,7 +193,7 @@ def drain_body(stream: IO[bytes]) -> None:
             remaining -= len(block)
 
 
-def body_errors(messages: Any, response_schema: ma.Schema | None) -> list[FieldError]:
+def body_errors(messages: Any, response_schema: ma.Schema | None) -> list[errors.FieldError]:
     """Return the errors of a body; unknown fields that the response has are read-only."""
     read_only = {f"/{name}" for name in (response_schema.fields if response_schema else ())}
     return [
@@ -212,13 +204,14 @@ def body_errors(messages: Any, response_schema: ma.Schema | None) -> list[FieldE
     ]
 
 
-def flatten_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
+def flatten_errors(messages: Any, pointer: str = "") -> Iterator[errors.FieldError]:
     """Yield one error for each of marshmallow's messages, located by JSON Pointer."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             # "_schema" is marshmallow's key for the whole object, and may be a client's field.
             is_object = key == "_schema" and inner != [UNKNOWN_FIELD]
-            yield from flatten_errors(inner, pointer if is_object else f"{pointer}/{_escape(key)}")
+            token = _printable(str(key)).replace("~", "~0").replace("/", "~1")
+            yield from flatten_errors(inner, pointer if is_object else f"{pointer}/{token}")
     elif isinstance(messages, str):
         yield {"pointer": pointer, "detail": messages}
     else:
@@ -226,14 +219,10 @@ def flatten_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
             yield from flatten_errors(message, pointer)
 
 
-def query_error(name: str, detail: str) -> FieldError:
+def query_error(name: str, detail: str) -> errors.FieldError:
     """Return the error of a query parameter."""
     detail = UNKNOWN_PARAMETER if detail == UNKNOWN_FIELD else detail
     return {"parameter": _printable(name), "detail": detail}
-
-
-def _escape(key: Any) -> str:
-    return _printable(str(key)).replace("~", "~0").replace("/", "~1")
 
 
 def _printable(name: str) -> str:

@@ -12,8 +12,6 @@ from app.api.fields import AwareDateTime, QueryInteger, format_datetime
 from app.db.types import MAX_ID
 from app.extensions import ma
 
-Row = dict[str, Any]
-
 
 class ResourceURL(fields.Field[str]):
     """The absolute URL of a resource: that of its endpoint, with the resource's id."""
@@ -65,7 +63,7 @@ class ResponseSchema(ma.SQLAlchemySchema):
             return [self._dump(each) for each in obj]
         return self._dump(obj)
 
-    def _dump(self, obj: Any) -> Row:
+    def _dump(self, obj: Any) -> dict[str, Any]:
         value_of = obj.__getitem__ if isinstance(obj, Mapping) else partial(getattr, obj)
         row = {
             name: field.serialize(name, obj) if field else value_of(attribute)
@@ -110,11 +108,16 @@ class FilteredListSchema(PaginationSchema):
         return params | {"filters": data}
 
 
-class PageSchema(ma.Schema):
-    """A page of a list; subclasses replace ``data``, which is declared here to come first."""
-
-    data: fields.Field[Any] = fields.Raw(required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+def page_of(item: type[ma.Schema]) -> type[ma.Schema]:
+    """Return the schema of a page of a list, named after the schema of its items."""
+    members = {
+        "data": fields.Nested(item, many=True, required=True, attribute="rows"),
+        "next_cursor": fields.String(required=True, allow_none=True),
+    }
+    page: type[ma.Schema] = ma.Schema.from_dict(
+        members, name=item.__name__.replace("Schema", "PageSchema")
+    )
+    return page
 
 
 class FieldErrorSchema(ma.Schema):

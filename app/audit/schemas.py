@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from app.api.fields import AwareDateTime, Enum
-from app.api.schemas import PageSchema, ResponseSchema
+from app.api.schemas import ResponseSchema, page_of
 from app.audit.models import AuditEvent, Event
 from app.extensions import ma
 
@@ -36,5 +36,4 @@ class AuditEventSchema(ResponseSchema):
     created_at = AwareDateTime()
 
 
-class AuditEventPageSchema(PageSchema):
-    data = fields.Nested(AuditEventSchema, many=True, required=True, attribute="rows")
+AuditEventPageSchema = page_of(AuditEventSchema)

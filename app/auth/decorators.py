@@ -8,21 +8,11 @@ from typing import Any
 
 from flask import current_app, request
 
+from app import errors
 from app.api.operation_meta import SecurityScheme, View, annotate, get_meta
 from app.auth import jwt
 from app.auth.models import Actor, Scope, TokenType
 from app.auth.services import personal_tokens, sessions
-from app.errors import (
-    AccountDisabled,
-    AuthenticationRequired,
-    FreshTokenRequired,
-    InsufficientScope,
-    InvalidToken,
-    Problem,
-    TokenExpired,
-    TokenRevoked,
-    WrongTokenType,
-)
 from app.request_context import request_context
 
 RESULT = "task_api.authentication"
@@ -37,12 +27,12 @@ SCHEMES: Mapping[TokenType, SecurityScheme] = {
     ),
 }
 PROBLEMS = (
-    AuthenticationRequired,
-    InvalidToken,
-    TokenExpired,
-    TokenRevoked,
-    WrongTokenType,
-    AccountDisabled,
+    errors.AuthenticationRequired,
+    errors.InvalidToken,
+    errors.TokenExpired,
+    errors.TokenRevoked,
+    errors.WrongTokenType,
+    errors.AccountDisabled,
 )
 
 
@@ -57,11 +47,11 @@ def token_required(scope: Scope) -> Callable[[View], View]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             actor = authenticate_request("access", "personal")
             if scope not in actor.scopes:
-                raise InsufficientScope(scope)
+                raise errors.InsufficientScope(scope)
             return view(actor, *args, **kwargs)
 
         tokens = (SCHEMES["access"], replace(SCHEMES["personal"], scope=scope.value))
-        return annotate(wrapper, *PROBLEMS, InsufficientScope, tokens=tokens)
+        return annotate(wrapper, *PROBLEMS, errors.InsufficientScope, tokens=tokens)
 
     return decorator
 
@@ -79,10 +69,10 @@ def session_required(
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             actor = authenticate_request(*types)
             if fresh and not actor.fresh:
-                raise FreshTokenRequired
+                raise errors.FreshTokenRequired
             return view(actor, *args, **kwargs)
 
-        problems = (*PROBLEMS, FreshTokenRequired) if fresh else PROBLEMS
+        problems = (*PROBLEMS, errors.FreshTokenRequired) if fresh else PROBLEMS
         return annotate(wrapper, *problems, tokens=tuple(SCHEMES[type_] for type_ in types))
 
     return decorator
@@ -98,10 +88,10 @@ def refresh_token_required(view: View) -> View:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         token = bearer_token()
         if token.startswith(personal_tokens.PREFIX):
-            raise WrongTokenType
+            raise errors.WrongTokenType
         claims = jwt.decode(token)
         if claims.type != "refresh":
-            raise WrongTokenType
+            raise errors.WrongTokenType
         return view(claims, *args, **kwargs)
 
     return annotate(wrapper, *PROBLEMS, tokens=(SCHEMES["refresh"],))
@@ -124,13 +114,13 @@ def authenticate_request(*types: TokenType) -> Actor:
             else:
                 environ[RESULT] = sessions.authenticate(jwt.decode(token), **policy)
             request_context().user_id = environ[RESULT].id
-        except Problem as problem:
+        except errors.Problem as problem:
             environ[RESULT] = problem
-    if isinstance(environ[RESULT], Problem):
+    if isinstance(environ[RESULT], errors.Problem):
         raise environ[RESULT]
     actor: Actor = environ[RESULT]
     if actor.token_type not in types:
-        raise WrongTokenType
+        raise errors.WrongTokenType
     return actor
 
 
@@ -143,10 +133,10 @@ def bearer_token() -> str:
     scheme, _, token = header.partition(" ")
     token = token.lstrip(" ")
     if scheme.lower() != "bearer":
-        raise AuthenticationRequired
+        raise errors.AuthenticationRequired
     # A server joins two Authorization headers with a comma.
     if not token or " " in token or "," in token or not token.isascii():
-        raise InvalidToken
+        raise errors.InvalidToken
     return str(token)
 
 
@@ -158,6 +148,6 @@ def current_user_id() -> int | None:
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if view is not None and SCHEMES["access"] in get_meta(view).tokens:
-        with suppress(Problem):
+        with suppress(errors.Problem):
             return authenticate_request(*SCHEMES).id
     return None

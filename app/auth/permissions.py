@@ -2,17 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    ColumnElement,
-    and_,
-    bindparam,
-    case,
-    exists,
-    literal,
-    not_,
-)
+from sqlalchemy import BindParameter, Boolean, ColumnElement, and_, bindparam, case, exists, literal
 
 from app.auth.models import PersonalToken, Role, SecondFactor, Session, User
 
@@ -29,7 +19,7 @@ effective_role = case(
         and_(
             bindparam("admins_require_mfa", type_=Boolean),
             User.role == Role.admin,
-            not_(_second_factor),
+            ~_second_factor,
         ),
         literal(Role.user, User.role.type),
     ),

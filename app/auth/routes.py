@@ -8,25 +8,10 @@ from app.api.rate_limits import rate_limit
 from app.api.schemas import PaginationSchema
 from app.audit import services as audit
 from app.audit.schemas import AuditEventPageSchema
+from app.auth import schemas
 from app.auth.decorators import refresh_token_required, session_required, token_required
 from app.auth.jwt import Claims
 from app.auth.models import Actor, PersonalToken, Scope, User, identity_key
-from app.auth.schemas import (
-    AccessTokenSchema,
-    CreateTokenSchema,
-    LoginResponseSchema,
-    LoginSchema,
-    NewTokenSchema,
-    PersonalTokenPageSchema,
-    PersonalTokenSchema,
-    ReauthenticateSchema,
-    RegisterSchema,
-    SessionPageSchema,
-    TokenPairSchema,
-    UpdateAccountSchema,
-    UpdatePasswordSchema,
-    UserSchema,
-)
 from app.auth.services import account, credentials, personal_tokens, sessions
 from app.db.pagination import Page
 from app.errors import (
@@ -46,8 +31,8 @@ Response = tuple[Any, dict[str, str]]
 
 
 @blp.post("/register")
-@blp.arguments(RegisterSchema)
-@blp.response(201, UserSchema)
+@blp.arguments(schemas.RegisterSchema)
+@blp.response(201, schemas.UserSchema)
 @rate_limit(RateLimit.register)
 def register(data: dict[str, Any]) -> Response:
     """Register a user."""
@@ -57,8 +42,8 @@ def register(data: dict[str, Any]) -> Response:
 
 @blp.post("/login")
 @blp.alt_response(InvalidCredentials, SecondFactorRequired, AccountDisabled)
-@blp.arguments(LoginSchema)
-@blp.response(200, LoginResponseSchema)
+@blp.arguments(schemas.LoginSchema)
+@blp.response(200, schemas.LoginResponseSchema)
 @rate_limit(RateLimit.login)
 def log_in(data: dict[str, Any]) -> Response:
     """Log in: create a session and get its tokens."""
@@ -69,7 +54,7 @@ def log_in(data: dict[str, Any]) -> Response:
 @rate_limit(RateLimit.refresh)
 @refresh_token_required
 @blp.alt_response(TokenReused)
-@blp.response(200, TokenPairSchema)
+@blp.response(200, schemas.TokenPairSchema)
 def refresh(claims: Claims) -> Response:
     """Exchange a refresh token for a new pair of tokens."""
     return sessions.refresh(claims), NO_STORE
@@ -78,8 +63,8 @@ def refresh(claims: Claims) -> Response:
 @blp.post("/reauthenticate")
 @session_required()
 @blp.alt_response(InvalidCredentials)
-@blp.arguments(ReauthenticateSchema)
-@blp.response(200, AccessTokenSchema)
+@blp.arguments(schemas.ReauthenticateSchema)
+@blp.response(200, schemas.AccessTokenSchema)
 def reauthenticate(actor: Actor, data: dict[str, str]) -> Response:
     """Verify the password again and get a fresh access token for the same session."""
     return credentials.reauthenticate(actor, **data), NO_STORE
@@ -96,7 +81,7 @@ def log_out(actor: Actor) -> None:
 @blp.get("/sessions")
 @session_required()
 @blp.arguments(PaginationSchema, location="query")
-@blp.response(200, SessionPageSchema)
+@blp.response(200, schemas.SessionPageSchema)
 def list_sessions(actor: Actor, query: dict[str, Any]) -> Page:
     """List your sessions, newest first."""
     return sessions.list_sessions(actor, **query)
@@ -120,7 +105,7 @@ def end_session(actor: Actor, session_id: str) -> None:
 
 @blp.get("/me")
 @token_required(Scope.account_read)
-@blp.response(200, UserSchema)
+@blp.response(200, schemas.UserSchema)
 def read_account(actor: Actor) -> User:
     """Get your account."""
     return account.get_account(actor)
@@ -129,8 +114,8 @@ def read_account(actor: Actor) -> User:
 @blp.patch("/me")
 @session_required()
 @blp.alt_response(FreshTokenRequired)
-@blp.arguments(UpdateAccountSchema)
-@blp.response(200, UserSchema)
+@blp.arguments(schemas.UpdateAccountSchema)
+@blp.response(200, schemas.UserSchema)
 def update_account(actor: Actor, changes: dict[str, Any]) -> User:
     """Update your account; a new email address requires a fresh token."""
     return account.update_account(actor, changes)
@@ -148,7 +133,7 @@ def delete_account(actor: Actor) -> None:
 @blp.put("/password")
 @session_required(fresh=True)
 @blp.alt_response(InvalidCredentials)
-@blp.arguments(UpdatePasswordSchema)
+@blp.arguments(schemas.UpdatePasswordSchema)
 @blp.response(204)
 def change_password(actor: Actor, data: dict[str, str]) -> None:
     """Change your password; all other sessions end."""
@@ -167,7 +152,7 @@ def list_own_events(actor: Actor, query: dict[str, Any]) -> Page:
 @blp.get("/tokens")
 @session_required()
 @blp.arguments(PaginationSchema, location="query")
-@blp.response(200, PersonalTokenPageSchema)
+@blp.response(200, schemas.PersonalTokenPageSchema)
 def list_personal_tokens(actor: Actor, query: dict[str, Any]) -> Page:
     """List your personal access tokens, newest first."""
     return personal_tokens.list_tokens(actor, **query)
@@ -175,19 +160,19 @@ def list_personal_tokens(actor: Actor, query: dict[str, Any]) -> Page:
 
 @blp.post("/tokens")
 @session_required(fresh=True)
-@blp.arguments(CreateTokenSchema)
-@blp.response(201, NewTokenSchema)
+@blp.arguments(schemas.CreateTokenSchema)
+@blp.response(201, schemas.NewTokenSchema)
 def create_personal_token(actor: Actor, data: dict[str, Any]) -> Response:
     """Create a personal access token; only this response has its text."""
     personal_token, text = personal_tokens.create_token(actor, **data)
-    body = {**PersonalTokenSchema().dump(personal_token), "token": text}
+    body = {**schemas.PersonalTokenSchema().dump(personal_token), "token": text}
     headers = location("auth.read_personal_token", token_id=personal_token.id)
     return body, NO_STORE | headers
 
 
 @blp.get("/tokens/<row_id:token_id>")
 @session_required()
-@blp.response(200, PersonalTokenSchema)
+@blp.response(200, schemas.PersonalTokenSchema)
 def read_personal_token(actor: Actor, token_id: int) -> PersonalToken:
     """Get one of your personal access tokens, without its text."""
     return personal_tokens.get_token(actor, token_id)

@@ -9,7 +9,7 @@ from marshmallow import fields, validates_schema
 from marshmallow.validate import Length
 
 from app.api.fields import AwareDateTime, Enum, StrictBoolean, String, TimeZone
-from app.api.schemas import PageSchema, ResponseSchema
+from app.api.schemas import ResponseSchema, page_of
 from app.auth.models import PersonalToken, Role, Scope, Session, User
 from app.auth.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
 from app.extensions import ma
@@ -195,8 +195,7 @@ class SessionSchema(ResponseSchema):
     current = fields.Boolean()
 
 
-class SessionPageSchema(PageSchema):
-    data = fields.Nested(SessionSchema, many=True, required=True, attribute="rows")
+SessionPageSchema = page_of(SessionSchema)
 
 
 class PersonalTokenSchema(ResponseSchema):
@@ -219,8 +218,7 @@ class PersonalTokenSchema(ResponseSchema):
     last_used_at = AwareDateTime(allow_none=True)
 
 
-class PersonalTokenPageSchema(PageSchema):
-    data = fields.Nested(PersonalTokenSchema, many=True, required=True, attribute="rows")
+PersonalTokenPageSchema = page_of(PersonalTokenSchema)
 
 
 class NewTokenSchema(PersonalTokenSchema):

@@ -2,9 +2,7 @@
 
 from flask import Flask
 
-from app.cli.audit import audit
-from app.cli.doctor import doctor
-from app.cli.openapi import openapi as openapi_group
+from app.cli.maintenance import audit, doctor, openapi
 from app.cli.outbox import outbox
 from app.cli.seed import seed
 from app.cli.users import users
@@ -13,5 +11,5 @@ from app.cli.users import users
 def init_app(app: Flask) -> None:
     """Register the commands."""
     # ``flask openapi`` replaces flask-smorest's.
-    for command in (users, audit, outbox, seed, doctor, openapi_group):
+    for command in (users, audit, outbox, seed, doctor, openapi):
         app.cli.add_command(command)

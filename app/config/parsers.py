@@ -93,10 +93,18 @@ def host_names(text: str) -> list[str]:
 
 def origins(text: str) -> list[str]:
     values = _split(text.lower())
-    origin = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+    # Apps in a web view and browser extensions have schemes of their own, such as capacitor://.
+    origin = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
     if values != ["*"] and not all(re.fullmatch(origin, value) for value in values):
         raise ValueError("must be comma-separated origins such as https://app.example.com, or *")
     return values
+
+
+def header_names(text: str) -> str:
+    names = _split(text.lower())
+    if not names or not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
+        raise ValueError("must be comma-separated header names such as authorization,content-type")
+    return ",".join(names)
 
 
 def _split(text: str) -> list[str]:

@@ -38,6 +38,10 @@ RATE_LIMITS = (
     ("RATE_LIMIT_REFRESH", "5 per minute", "Refresh requests per address."),
     ("RATE_LIMIT_REFRESH_ACCOUNT", "10 per 15 minutes", "Refresh requests per account."),
 )
+HEADERS = (
+    "authorization,content-type,if-match,if-none-match,idempotency-key,traceparent,tracestate"
+    ",x-request-id"
+)
 TABLE: tuple[tuple[Any, ...], ...] = (
     ("DATABASE_URL", None, "Database: `sqlite:///` or `postgresql://`.", parsers.database_url),
     ("SECRET_KEY", None, "Signs cursors and challenges, encrypts TOTP secrets. 32 bytes or more."),
@@ -71,12 +75,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ("MAX_CONTENT_LENGTH", 1024 * 1024, "Maximum size of a request body in bytes."),
     ("MAX_UPLOAD_LENGTH", 64 * 1024 * 1024, "Maximum size of an import file in bytes."),
     ("JOB_DAYS", 7, "Retention of exports, imports and their files."),
-    (
-        "REDIS_URL",
-        None,
-        "Redis for shared rate limits, and the default broker.",
-        parsers.redis_url,
-    ),
+    ("REDIS_URL", None, "Redis for shared rate limits, and the default broker.", parsers.redis_url),
     ("CELERY_BROKER_URL", None, "Celery broker, if not `REDIS_URL`.", parsers.broker_url),
     ("RATELIMIT_ENABLED", True, "Enables rate limits."),
     *((*row, parsers.rate_limit) for row in RATE_LIMITS),
@@ -88,6 +87,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ),
     ("TRUSTED_HOSTS", None, "Accepted `Host` headers; all by default.", parsers.host_names),
     ("CORS_ORIGINS", None, "Origins allowed by CORS, or `*` for all.", parsers.origins),
+    ("CORS_ALLOW_HEADERS", HEADERS, "Request headers allowed by CORS.", parsers.header_names),
     ("AUDIT_DAYS", 365, "Retention of audit events in days."),
     (
         "LOG_LEVEL",

@@ -30,8 +30,6 @@ from app.tasks import permissions as tasks_policy
 from app.tasks.listing import TASKS
 from app.tasks.schemas import TaskSchema
 
-Row = dict[str, Any]
-
 # The number of rows that are in memory at once.
 BATCH_SIZE = 200
 
@@ -68,7 +66,7 @@ def _document(actor: Actor) -> Iterator[bytes | memoryview]:
     yield b"}"
 
 
-def _head(actor: Actor) -> Row:
+def _head(actor: Actor) -> dict[str, Any]:
     enabled = select(HAS_SECOND_FACTOR).where(User.id == actor.id)
     codes = select(func.count()).where(RecoveryCode.user_id == actor.id)
     return {
@@ -95,7 +93,7 @@ def _lists(actor: Actor) -> Mapping[str, tuple[KeysetPaginator, Mapping[str, Any
     }
 
 
-def _batches(paginator: KeysetPaginator, params: Mapping[str, Any]) -> Iterator[Sequence[Row]]:
+def _batches(paginator: KeysetPaginator, params: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
     pages = all_pages(
         paginator.page, values=params, sort="created_at", limit=BATCH_SIZE, context="export"
     )

@@ -11,8 +11,7 @@ from app.api.blueprint import Blueprint
 from app.api.parsing import JSON
 from app.auth.decorators import session_required
 from app.auth.models import Actor
-from app.data_export import document
-from app.data_export.schemas import ExportSchema
+from app.data_export import document, schemas
 
 blp = Blueprint("data_export", __name__, description="Export of your data.")
 
@@ -22,7 +21,7 @@ READ_SIZE = 64 * 1024
 
 @blp.get("")
 @session_required()
-@blp.response(200, ExportSchema, is_attachment=True)
+@blp.response(200, schemas.ExportSchema, is_attachment=True)
 def export_data(actor: Actor) -> Response:
     """Download all your data as one JSON file."""
     # Written in full before it is sent: a failure becomes an error response, and a slow client does

@@ -193,8 +193,7 @@ class CompiledUpdate:
             update(self._table)
             .values({**values, "version": columns.version + 1})
             .where(
-                columns.id == bindparam("row_id"),
-                columns.version == bindparam("expected_version"),
+                columns.id == bindparam("row_id"), columns.version == bindparam("expected_version")
             )
             .returning(*self._returning)
         )

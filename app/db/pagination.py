@@ -90,7 +90,7 @@ class KeysetPaginator:
         if cursor is not None:
             after = decode_cursor(cursor, signature)
             position = "after null" if after.key is None else "after key"
-            params["after_key"] = _parse_key(after.key, self.sorts[sort.removeprefix("-")])
+            params["after_key"] = parse_key(after.key, self.sorts[sort.removeprefix("-")])
             params["after_id"] = after.row_id
         dialect = db.engine.dialect.name
         query = PageQuery(self, sort, tuple(sorted(filters)), position, dialect)
@@ -230,7 +230,7 @@ def _signer(secret: str) -> Signer:
     return Signer(secret, salt="cursor")
 
 
-def _parse_key(key: Any, column: InstrumentedAttribute[Any]) -> Any:
-    if isinstance(key, str) and isinstance(column.type, UTCDateTime):
-        return datetime.fromisoformat(key)
-    return key
+def parse_key(key: Any, column: InstrumentedAttribute[Any]) -> Any:
+    """Return the sort key of a cursor as a value of its column."""
+    is_time = isinstance(column.type, UTCDateTime)
+    return datetime.fromisoformat(key) if is_time and key is not None else key

@@ -1,6 +1,6 @@
 """Column types, and how their values are converted for Python and for JSON."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import partial
@@ -83,17 +83,13 @@ class OrderedEnum(TypeDecorator[str]):
     def __init__(self, enum: type[IntEnum]) -> None:
         super().__init__()
         self.enum = enum
-        self._names = {member.value: member.name for member in enum}
+        self.names = {member.value: member.name for member in enum}
 
     def process_bind_param(self, value: str | int | None, dialect: Dialect) -> int | None:
         return self.enum[value].value if isinstance(value, str) else value
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> str | None:
-        return None if value is None else self._names[value]
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        return self._names
+        return None if value is None else self.names[value]
 
 
 def json_result_processor(column_type: TypeEngine[Any], dialect: Dialect) -> ColumnProcessor | None:

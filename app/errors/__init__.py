@@ -24,10 +24,13 @@ class Problem(Exception):
     example_args: ClassVar[tuple[Any, ...]] = ()
     detail: str = ""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, status: int | None = None, code: str = "") -> None:
         super().__init_subclass__()
-        if "code" in vars(cls):
-            cls.title = cls.code.replace("_", " ").capitalize().replace("json", "JSON")
+        if status:
+            cls.status = HTTPStatus(status)
+        if code:
+            cls.code = code
+            cls.title = code.replace("_", " ").capitalize().replace("json", "JSON")
 
     def __init__(
         self,
@@ -60,24 +63,19 @@ class Problem(Exception):
         }
 
 
-class BadRequest(Problem):
-    status = HTTPStatus.BAD_REQUEST
-    code = "bad_request"
+class BadRequest(Problem, status=400, code="bad_request"):
     detail = "The request is malformed."
     resolution = "Correct the header or the part of the request that `detail` names."
 
 
-class MalformedJson(Problem):
-    status = HTTPStatus.BAD_REQUEST
-    code = "malformed_json"
+class MalformedJson(Problem, status=400, code="malformed_json"):
     detail = "The body is not valid JSON."
     resolution = "Send one JSON object in UTF-8 without duplicate keys, NaN or Infinity."
 
 
-class Unauthenticated(Problem):
+class Unauthenticated(Problem, status=401):
     """A 401 response with a ``WWW-Authenticate`` header (RFC 6750)."""
 
-    status = HTTPStatus.UNAUTHORIZED
     header = "WWW-Authenticate"
     error: ClassVar[str | None] = "invalid_token"
 
@@ -87,33 +85,28 @@ class Unauthenticated(Problem):
         self.headers["WWW-Authenticate"] = challenge if self.error else "Bearer"
 
 
-class AuthenticationRequired(Unauthenticated):
-    code = "authentication_required"
+class AuthenticationRequired(Unauthenticated, code="authentication_required"):
     detail = "A bearer token is required."
     resolution = "Log in and send the access token as `Authorization: Bearer <token>`."
     error = None
 
 
-class InvalidToken(Unauthenticated):
-    code = "invalid_token"
+class InvalidToken(Unauthenticated, code="invalid_token"):
     detail = "The token is invalid."
     resolution = "Send the token exactly as it was issued, or log in to get a new one."
 
 
-class TokenExpired(Unauthenticated):
-    code = "token_expired"
+class TokenExpired(Unauthenticated, code="token_expired"):
     detail = "The token has expired."
     resolution = "Refresh the session to get a new access token. If that fails too, log in again."
 
 
-class TokenRevoked(Unauthenticated):
-    code = "token_revoked"
+class TokenRevoked(Unauthenticated, code="token_revoked"):
     detail = "The token has been revoked."
     resolution = "Log in again. A session ends by logout, a password change, or after its lifetime."
 
 
-class TokenReused(Unauthenticated):
-    code = "token_reused"
+class TokenReused(Unauthenticated, code="token_reused"):
     detail = "The refresh token has already been used."
     resolution = (
         "Use the most recent refresh token. If you did not use this one before, log in again and"
@@ -121,16 +114,14 @@ class TokenReused(Unauthenticated):
     )
 
 
-class WrongTokenType(Unauthenticated):
-    code = "wrong_token_type"
+class WrongTokenType(Unauthenticated, code="wrong_token_type"):
     detail = "This endpoint requires another type of token."
     resolution = "Send the refresh token to refresh the session, and an access token otherwise."
 
 
-class FreshTokenRequired(Unauthenticated):
+class FreshTokenRequired(Unauthenticated, code="fresh_token_required"):
     """The password must be verified again (RFC 9470)."""
 
-    code = "fresh_token_required"
     detail = "A fresh access token is required: log in or reauthenticate."
     resolution = (
         "Send the password to `/api/v1/auth/reauthenticate` and retry the request with the new"
@@ -139,17 +130,15 @@ class FreshTokenRequired(Unauthenticated):
     error = "insufficient_user_authentication"
 
 
-class InvalidCredentials(Unauthenticated):
-    code = "invalid_credentials"
+class InvalidCredentials(Unauthenticated, code="invalid_credentials"):
     detail = "The username, email address or password is wrong."
     resolution = "Check the username or email address and the password, or the code, and retry."
     error = None
 
 
-class SecondFactorRequired(Unauthenticated):
+class SecondFactorRequired(Unauthenticated, code="second_factor_required"):
     """The password was correct, and the login needs a second factor to continue."""
 
-    code = "second_factor_required"
     detail = "The password is correct; a second factor is required."
     resolution = (
         "Send the `challenge` and a code from the authenticator app, or a recovery code, to"
@@ -163,18 +152,14 @@ class SecondFactorRequired(Unauthenticated):
         self.headers["Cache-Control"] = "no-store"
 
 
-class Forbidden(Problem):
-    status = HTTPStatus.FORBIDDEN
-    code = "forbidden"
+class Forbidden(Problem, status=403, code="forbidden"):
     detail = "You are not allowed to do this."
     resolution = "Ask the owner of the resource or an administrator."
 
 
-class InsufficientScope(Problem):
+class InsufficientScope(Problem, status=403, code="insufficient_scope"):
     """The token lacks ``scope`` (RFC 6750, section 3.1)."""
 
-    status = HTTPStatus.FORBIDDEN
-    code = "insufficient_scope"
     detail = "The token lacks a required scope."
     resolution = "Create a token with the scope in `scope`, or log in."
     header = "WWW-Authenticate"
@@ -185,40 +170,30 @@ class InsufficientScope(Problem):
         super().__init__(f"The token lacks the scope {scope}.", headers=headers, scope=scope)
 
 
-class AccountDisabled(Problem):
-    status = HTTPStatus.FORBIDDEN
-    code = "account_disabled"
+class AccountDisabled(Problem, status=403, code="account_disabled"):
     detail = "The account is disabled."
     resolution = "Ask an administrator to enable the account."
 
 
-class NotFound(Problem):
-    status = HTTPStatus.NOT_FOUND
-    code = "not_found"
+class NotFound(Problem, status=404, code="not_found"):
     detail = "The resource was not found."
     resolution = "Check the URL. A resource that you have no access to is not found either."
 
 
-class MethodNotAllowed(Problem):
-    status = HTTPStatus.METHOD_NOT_ALLOWED
-    code = "method_not_allowed"
+class MethodNotAllowed(Problem, status=405, code="method_not_allowed"):
     detail = "The method is not allowed; the Allow header lists the allowed methods."
     resolution = "Use one of the methods in the `Allow` header."
     header = "Allow"
 
 
-class NotAcceptable(Problem):
-    status = HTTPStatus.NOT_ACCEPTABLE
-    code = "not_acceptable"
+class NotAcceptable(Problem, status=406, code="not_acceptable"):
     detail = "The response is application/json, which the Accept header excludes."
     resolution = "Send `Accept: application/json`, or no `Accept` header."
 
 
-class Conflict(Problem):
+class Conflict(Problem, status=409, code="conflict"):
     """A conflict with existing data; ``field`` names the conflicting field, if there is one."""
 
-    status = HTTPStatus.CONFLICT
-    code = "conflict"
     detail = "The request conflicts with existing data."
     resolution = "Resolve the conflict that `detail` describes, and retry."
     example_args = ("The username is taken.", "username")
@@ -229,11 +204,9 @@ class Conflict(Problem):
             self.extensions["field"] = field
 
 
-class StaleVersion(Problem):
+class StaleVersion(Problem, status=412, code="stale_version"):
     """The resource has changed since the client read it; ``version`` is the current version."""
 
-    status = HTTPStatus.PRECONDITION_FAILED
-    code = "stale_version"
     detail = "The resource has changed since you read it."
     resolution = (
         "Read the resource again, apply your change to it, and send the new `ETag` as `If-Match`."
@@ -245,9 +218,7 @@ class StaleVersion(Problem):
         super().__init__(headers={"ETag": f'"{version}"'})
 
 
-class IdempotencyInProgress(Problem):
-    status = HTTPStatus.CONFLICT
-    code = "idempotency_in_progress"
+class IdempotencyInProgress(Problem, status=409, code="idempotency_in_progress"):
     detail = "The first request with this Idempotency-Key is still in progress."
     resolution = "Wait the number of seconds in `Retry-After`, and retry with the same key."
     header = "Retry-After"
@@ -256,9 +227,7 @@ class IdempotencyInProgress(Problem):
         super().__init__(headers={"Retry-After": "1"})
 
 
-class IdempotencyKeyReused(Problem):
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    code = "idempotency_key_reused"
+class IdempotencyKeyReused(Problem, status=422, code="idempotency_key_reused"):
     detail = "The Idempotency-Key was used with another method, path or body."
     resolution = "Use a new key for each new request, and the same key only to retry a request."
 
@@ -266,25 +235,19 @@ class IdempotencyKeyReused(Problem):
         super().__init__(errors=[{"header": "Idempotency-Key", "detail": self.detail}])
 
 
-class PayloadTooLarge(Problem):
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    code = "payload_too_large"
+class PayloadTooLarge(Problem, status=413, code="payload_too_large"):
     detail = "The request body is too large."
     resolution = "Send a smaller body."
 
 
-class UnsupportedMediaType(Problem):
-    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    code = "unsupported_media_type"
+class UnsupportedMediaType(Problem, status=415, code="unsupported_media_type"):
     detail = "The body must be application/json in UTF-8, without compression."
     resolution = "Send `Content-Type: application/json` and an uncompressed body."
 
 
-class ValidationFailed(Problem):
+class ValidationFailed(Problem, status=422, code="validation_error"):
     """Invalid input; each of ``errors`` locates a value and explains what is wrong with it."""
 
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    code = "validation_error"
     detail = "The request contains invalid values."
     resolution = "Correct each value in `errors`, located by pointer, parameter or header."
     example_args = (
@@ -301,9 +264,7 @@ class ValidationFailed(Problem):
         super().__init__(detail, errors=self.errors)
 
 
-class InvalidCursor(Problem):
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    code = "invalid_cursor"
+class InvalidCursor(Problem, status=422, code="invalid_cursor"):
     detail = "The cursor does not match this list, sort and filters."
     resolution = (
         "Use `next_cursor` or the `Link` header unchanged with the same sort and filters, or start"
@@ -314,9 +275,7 @@ class InvalidCursor(Problem):
         super().__init__(errors=[{"parameter": "cursor", "detail": self.detail}])
 
 
-class RateLimited(Problem):
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "rate_limited"
+class RateLimited(Problem, status=429, code="rate_limited"):
     detail = "Too many requests; retry after the number of seconds in Retry-After."
     resolution = (
         "Wait the number of seconds in `Retry-After`. The `X-RateLimit-Remaining` header of every"
@@ -328,18 +287,14 @@ class RateLimited(Problem):
         super().__init__(headers={"Retry-After": str(seconds), **(headers or {})})
 
 
-class InternalError(Problem):
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    code = "internal_error"
+class InternalError(Problem, status=500, code="internal_error"):
     detail = "An internal error occurred; it is logged under the request id."
     resolution = "Retry later. If the error persists, report the `request_id`."
 
 
-class Unavailable(Problem):
+class Unavailable(Problem, status=503, code="unavailable"):
     """A dependency is unavailable; ``parts`` maps the name of each dependency to its state."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "unavailable"
     detail = "The service is temporarily unavailable."
     resolution = "Wait the number of seconds in `Retry-After`, and retry."
     header = "Retry-After"

@@ -8,8 +8,7 @@ from app.api.blueprint import Blueprint
 from app.api.http import NO_STORE
 from app.errors import Unavailable
 from app.extensions import limiter
-from app.health import services
-from app.health.schemas import LivenessSchema, PongSchema, ReadinessSchema
+from app.health import schemas, services
 from app.outbox.celery import celery_app
 
 blp = Blueprint("health", __name__, description="Liveness and readiness.")
@@ -18,14 +17,14 @@ ResponseBody = tuple[dict[str, Any], dict[str, str]]
 
 
 @blp.get("/ping")
-@blp.response(200, PongSchema)
+@blp.response(200, schemas.PongSchema)
 def ping() -> ResponseBody:
     """Check that the server responds."""
     return {"message": "pong"}, NO_STORE
 
 
 @blp.get("/health/live")
-@blp.response(200, LivenessSchema)
+@blp.response(200, schemas.LivenessSchema)
 @limiter.exempt
 def read_liveness() -> ResponseBody:
     """Check that the process is alive; restart it if it does not respond."""
@@ -33,7 +32,7 @@ def read_liveness() -> ResponseBody:
 
 
 @blp.get("/health/ready")
-@blp.response(200, ReadinessSchema)
+@blp.response(200, schemas.ReadinessSchema)
 @limiter.exempt
 def read_readiness() -> ResponseBody:
     """Check the dependencies of the service; 503 lists the failing ones."""

@@ -12,20 +12,8 @@ from app.auth.decorators import token_required
 from app.auth.models import Actor, Scope
 from app.db.pagination import Page
 from app.errors import Conflict
-from app.jobs import services
+from app.jobs import schemas, services
 from app.jobs.models import FileFormat, Job, JobKind
-from app.jobs.schemas import (
-    EXAMPLES,
-    EXTENSIONS,
-    MEDIA_TYPES,
-    UPLOAD_CONTENT,
-    CreateExportSchema,
-    ImportQuerySchema,
-    JobPageSchema,
-    JobQuerySchema,
-    JobSchema,
-    ResultSchema,
-)
 from app.jobs.uploads import uploaded_file
 
 blp = Blueprint("jobs", __name__, description="Exports and imports of tasks.")
@@ -33,9 +21,9 @@ blp = Blueprint("jobs", __name__, description="Exports and imports of tasks.")
 
 @blp.post("/exports")
 @token_required(Scope.tasks_read)
-@blp.arguments(CreateExportSchema)
+@blp.arguments(schemas.CreateExportSchema)
 @idempotent
-@blp.response(202, JobSchema)
+@blp.response(202, schemas.JobSchema)
 def create_export(actor: Actor, data: dict[str, str]) -> tuple[Job, dict[str, str]]:
     """Export all tasks to a file, in the background."""
     job = services.create_export(actor, **data)
@@ -44,12 +32,12 @@ def create_export(actor: Actor, data: dict[str, str]) -> tuple[Job, dict[str, st
 
 @blp.post("/imports")
 @token_required(Scope.tasks_write)
-@blp.arguments(ImportQuerySchema, location="query")
+@blp.arguments(schemas.ImportQuerySchema, location="query")
 @uploaded_file
 @idempotent
 @blp.alt_response(Conflict)
-@blp.response(202, JobSchema)
-@blp.doc(requestBody={"required": True, "content": UPLOAD_CONTENT})
+@blp.response(202, schemas.JobSchema)
+@blp.doc(requestBody={"required": True, "content": schemas.UPLOAD_CONTENT})
 def create_import(
     actor: Actor, file_format: FileFormat, file: IO[bytes]
 ) -> tuple[Job, dict[str, str]]:
@@ -60,8 +48,8 @@ def create_import(
 
 @blp.get("/jobs")
 @token_required(Scope.tasks_read)
-@blp.arguments(JobQuerySchema, location="query")
-@blp.response(200, JobPageSchema)
+@blp.arguments(schemas.JobQuerySchema, location="query")
+@blp.response(200, schemas.JobPageSchema)
 def list_jobs(actor: Actor, query: dict[str, Any]) -> Page:
     """List your exports and imports."""
     return services.list_jobs(actor, **query)
@@ -69,7 +57,7 @@ def list_jobs(actor: Actor, query: dict[str, Any]) -> Page:
 
 @blp.get("/jobs/<row_id:job_id>")
 @token_required(Scope.tasks_read)
-@blp.response(200, JobSchema)
+@blp.response(200, schemas.JobSchema)
 def read_job(actor: Actor, job_id: int) -> dict[str, Any]:
     """Get a job and its progress."""
     return services.read_job(actor, job_id)
@@ -77,13 +65,16 @@ def read_job(actor: Actor, job_id: int) -> dict[str, Any]:
 
 @blp.get("/jobs/<row_id:job_id>/result")
 @token_required(Scope.tasks_read)
-@blp.response(200, ResultSchema, is_attachment=True, other_types=EXAMPLES)
+@blp.response(200, schemas.ResultSchema, is_attachment=True, other_types=schemas.EXAMPLES)
 def read_job_result(actor: Actor, job_id: int) -> Response:
     """Download the file of an export or the report of an import."""
     result = services.read_result(actor, job_id)
     media_type, file_name = JSON, f"import-{job_id}.json"
     if result.kind == JobKind.export:
-        media_type, file_name = MEDIA_TYPES[result.format], f"tasks.{EXTENSIONS[result.format]}"
+        media_type, file_name = (
+            schemas.MEDIA_TYPES[result.format],
+            f"tasks.{schemas.EXTENSIONS[result.format]}",
+        )
     require_acceptable(media_type)
     response = Response(mimetype=media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'

@@ -12,10 +12,10 @@ from app.api.schemas import (
     Embedded,
     FieldErrorSchema,
     FilteredListSchema,
-    PageSchema,
     ProblemSchema,
     ResourceURL,
     ResponseSchema,
+    page_of,
 )
 from app.extensions import ma
 from app.jobs.models import FileFormat, Job, JobKind, JobState
@@ -107,8 +107,7 @@ class JobSchema(ResponseSchema):
     url = ResourceURL("jobs.read_job", "job_id")
 
 
-class JobPageSchema(PageSchema):
-    data = fields.Nested(JobSchema, many=True, required=True, attribute="rows")
+JobPageSchema = page_of(JobSchema)
 
 
 class RowErrorSchema(ma.Schema):

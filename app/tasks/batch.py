@@ -15,16 +15,8 @@ from app import clock
 from app.auth.models import Actor
 from app.db.transactions import commit
 from app.errors import NotFound, Problem
+from app.tasks import services
 from app.tasks.models import compute_changes
-from app.tasks.services import (
-    TaskRow,
-    delete_rows,
-    insert_rows,
-    lock_rows,
-    new_rows,
-    require_version,
-    update_rows,
-)
 
 
 @dataclass(slots=True)
@@ -47,7 +39,7 @@ def run_batch(
     If ``atomic``, raise the problem of the first that fails, with its index, and change nothing.
     """
     ids = [operation.id for operation in operations if operation.id is not None]
-    _check(operations, lock_rows(actor, ids) if ids else {})
+    _check(operations, services.lock_rows(actor, ids) if ids else {})
     if atomic:
         _raise_first_problem(operations)
     now = clock.now()
@@ -58,7 +50,7 @@ def run_batch(
     return commit(operations)
 
 
-def _check(operations: Sequence[Operation], locked: Mapping[int, TaskRow]) -> None:
+def _check(operations: Sequence[Operation], locked: Mapping[int, services.TaskRow]) -> None:
     """Set the task of each operation, or the problem for which it fails."""
     for operation in operations:
         if operation.op == "create" or operation.problem is not None:
@@ -67,7 +59,9 @@ def _check(operations: Sequence[Operation], locked: Mapping[int, TaskRow]) -> No
         try:
             if task is None:
                 raise NotFound
-            require_version(task["version"], {operation.version} if operation.version else None)
+            services.require_version(
+                task["version"], {operation.version} if operation.version else None
+            )
         except Problem as problem:
             operation.problem = problem
         operation.task = task
@@ -84,7 +78,7 @@ def _create(actor: Actor, operations: Sequence[Operation], now: datetime) -> Non
     if not operations:
         return
     data = (operation.body for operation in operations)
-    tasks = insert_rows(actor, new_rows(actor.id, actor.time_zone, data, now))
+    tasks = services.insert_rows(actor, services.new_rows(actor.id, actor.time_zone, data, now))
     for operation, task in zip(operations, tasks, strict=True):
         operation.task = task
 
@@ -98,10 +92,10 @@ def _update(operations: Sequence[Operation], now: datetime) -> None:
             updates.append((sorted(values), {**values, "task_id": task["id"]}))
             operation.task = {**task, **values, "version": task["version"] + 1}
     for columns, group in groupby(sorted(updates, key=itemgetter(0)), key=itemgetter(0)):
-        update_rows(columns, [row for _, row in group])
+        services.update_rows(columns, [row for _, row in group])
 
 
 def _delete(actor: Actor, operations: Sequence[Operation]) -> None:
     tasks = [dict(operation.task) for operation in operations if operation.task is not None]
     if tasks:
-        delete_rows(actor, tasks)
+        services.delete_rows(actor, tasks)

@@ -3,25 +3,18 @@
 from functools import wraps
 from typing import Any
 
+from app import errors
 from app.api.operation_meta import View
 from app.auth.models import Actor
-from app.errors import (
-    BadRequest,
-    MalformedJson,
-    NotAcceptable,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
 from app.tasks import services
 
 INVALID_REQUEST = (
-    BadRequest,
-    MalformedJson,
-    NotAcceptable,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    ValidationFailed,
+    errors.BadRequest,
+    errors.MalformedJson,
+    errors.NotAcceptable,
+    errors.PayloadTooLarge,
+    errors.UnsupportedMediaType,
+    errors.ValidationFailed,
 )
 
 

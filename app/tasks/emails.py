@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import current_app
@@ -25,14 +25,6 @@ class TaskEmail(StrEnum):
 
     tasks_created = "tasks_created"
     task_due = "task_due"
-
-
-class TaskSummary(NamedTuple):
-    """A task as the templates need it."""
-
-    title: str
-    due: str | None
-    link: str
 
 
 def notifies_on_create(actor: Actor) -> bool:
@@ -93,15 +85,16 @@ def _send(template: str, tasks: Sequence[Row[*tuple[Any, ...]]]) -> None:
         reference=message_reference(),
         username=tasks[0].username,
         tasks=[
-            TaskSummary(_one_line(task.title), _format_due(task), _link(task.id)) for task in tasks
+            {
+                # A subject can't have line breaks.
+                "title": " ".join(task.title.split()),
+                "due": _format_due(task),
+                "link": _link(task.id),
+            }
+            for task in tasks
         ],
         call=f"{current_app.config['PUBLIC_URL']}/api/v1/auth/me",
     )
-
-
-def _one_line(title: str) -> str:
-    """Return a title without line breaks, which a subject can't have."""
-    return " ".join(title.split())
 
 
 def _format_due(task: Row[*tuple[Any, ...]]) -> str | None:

@@ -11,9 +11,9 @@ from sqlalchemy import and_, bindparam, false, func, or_
 from app.clock import time_zones
 from app.db.pagination import KeysetPaginator
 from app.tasks import permissions
-from app.tasks.matching import TaskMatches
 from app.tasks.models import TASK_COLUMNS, TERMINAL_STATUSES, Task
 from app.tasks.search import owner_words
+from app.tasks.search_index import TaskMatches
 
 _zone = func.coalesce(Task.time_zone, bindparam("actor_zone"))
 # A day ends at a different instant in each zone, but there are never more than three dates.
@@ -63,7 +63,7 @@ TASKS = KeysetPaginator(
         "completed_since": Task.completed_at >= bindparam("completed_since"),
         "has_due": Task.due_key.is_not(None) == bindparam("has_due"),
         "overdue": func.coalesce(_overdue, false()) == bindparam("overdue"),
-        "q": TaskMatches("q"),
+        "q": TaskMatches(Task.id, Task.search_words, "q"),
     },
 )
 
@@ -82,8 +82,7 @@ def filter_params(
         day, instant = _bounds(filters["due_after"], time_zone, end_of_day=True)
         params |= {"after_day": day, "after_instant": instant}
     for name in MEANS_END_OF_DAY.keys() & filters.keys():
-        end_of_day = MEANS_END_OF_DAY[name]
-        _, params[name] = _bounds(filters[name], time_zone, end_of_day=end_of_day)
+        _, params[name] = _bounds(filters[name], time_zone, end_of_day=MEANS_END_OF_DAY[name])
     if "overdue" in filters:
         params |= {"now": now, "actor_zone": time_zone}
         params |= _dates_by_zone(now.replace(second=0, microsecond=0))

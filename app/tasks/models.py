@@ -121,22 +121,6 @@ class Task(Model):
 
 attach_search_index(Task.metadata.tables["tasks"])
 
-TASK_COLUMNS = (
-    Task.id,
-    Task.title,
-    Task.description,
-    Task.status,
-    Task.priority,
-    Task.due_date,
-    Task.due_at,
-    Task.time_zone,
-    Task.position,
-    Task.version,
-    Task.created_by,
-    Task.created_at,
-    Task.updated_at,
-    Task.completed_at,
-)
 # What clients can set; all other columns are derived.
 CLIENT_COLUMNS = (
     Task.title,
@@ -147,6 +131,15 @@ CLIENT_COLUMNS = (
     Task.due_at,
     Task.time_zone,
     Task.position,
+)
+TASK_COLUMNS = (
+    Task.id,
+    *CLIENT_COLUMNS,
+    Task.version,
+    Task.created_by,
+    Task.created_at,
+    Task.updated_at,
+    Task.completed_at,
 )
 # The columns that the time of a reminder depends on.
 REMINDER_COLUMNS = {"status", "due_date", "due_at", "time_zone"}

@@ -4,12 +4,10 @@
 at that moment.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from flask import Flask
-from sqlalchemy import Row, Table, bindparam, func, null, select, update
+from sqlalchemy import Table, bindparam, func, null, select, update
 
 from app import clock
 from app.auth.models import User
@@ -74,7 +72,12 @@ def _process_batch() -> int:
     """Process the tasks that have waited longest and are not locked, in one transaction."""
     now = clock.now()
     tasks = db.session.execute(CANDIDATES, {"now": now, "batch_size": BATCH_SIZE}).all()
-    postponed = list(_not_due_yet(tasks, now))
+    # Their reminder is later in the current time zone of their owner.
+    postponed = [
+        {"task_id": task.id, "moment": moment}
+        for task in tasks
+        if (moment := future_or_none(due_moment(task.due_date, task.due_at, task.zone), now))
+    ]
     postponed_ids = {row["task_id"] for row in postponed}
     due = [task for task in tasks if task.id not in postponed_ids]
     if postponed:
@@ -83,13 +86,6 @@ def _process_batch() -> int:
         db.session.execute(CLEAR, {"task_ids": [task.id for task in due]})
     emails.notify_due(task.id for task in due if task.notified_when_due)
     return commit(len(tasks))
-
-
-def _not_due_yet(tasks: Iterable[Row[*tuple[Any, ...]]], now: datetime) -> Iterator[dict[str, Any]]:
-    """Yield the tasks whose reminder is later in the current time zone of their owner."""
-    for task in tasks:
-        if moment := future_or_none(due_moment(task.due_date, task.due_at, task.zone), now):
-            yield {"task_id": task.id, "moment": moment}
 
 
 @handler("time_zone_changed")

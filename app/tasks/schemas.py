@@ -21,10 +21,10 @@ from app.api.fields import (
 from app.api.parsing import body_errors
 from app.api.schemas import (
     FilteredListSchema,
-    PageSchema,
     ProblemSchema,
     ResourceURL,
     ResponseSchema,
+    page_of,
 )
 from app.db.types import MAX_ID
 from app.errors import ValidationFailed
@@ -226,8 +226,7 @@ class TaskSchema(ResponseSchema):
     url = ResourceURL("tasks.read_task", "task_id")
 
 
-class TaskPageSchema(PageSchema):
-    data = fields.Nested(TaskSchema, many=True, required=True, attribute="rows")
+TaskPageSchema = page_of(TaskSchema)
 
 
 class BatchResultSchema(ma.Schema):

@@ -9,9 +9,8 @@ from app.auth.decorators import session_required
 from app.auth.models import Actor, User
 from app.db.pagination import Page
 from app.errors import Conflict
-from app.users import services
+from app.users import schemas, services
 from app.users.decorators import admin_or_self_required, admin_required
-from app.users.schemas import AccountPageSchema, AccountSchema, UpdateUserSchema, UserQuerySchema
 
 blp = Blueprint("users", __name__, description="Users, for administrators.")
 
@@ -19,8 +18,8 @@ blp = Blueprint("users", __name__, description="Users, for administrators.")
 @blp.get("")
 @session_required()
 @admin_required
-@blp.arguments(UserQuerySchema, location="query")
-@blp.response(200, AccountPageSchema)
+@blp.arguments(schemas.UserQuerySchema, location="query")
+@blp.response(200, schemas.AccountPageSchema)
 def list_users(actor: Actor, query: dict[str, Any]) -> Page:
     """List all users."""
     return services.list_users(actor, **query)
@@ -29,7 +28,7 @@ def list_users(actor: Actor, query: dict[str, Any]) -> Page:
 @blp.get("/<row_id:user_id>")
 @session_required()
 @admin_or_self_required
-@blp.response(200, AccountSchema)
+@blp.response(200, schemas.AccountSchema)
 def read_user(actor: Actor, user_id: int) -> User:
     """Get a user; other users' data is for administrators."""
     return services.get_user(actor, user_id)
@@ -38,8 +37,8 @@ def read_user(actor: Actor, user_id: int) -> User:
 @blp.patch("/<row_id:user_id>")
 @session_required()
 @admin_required
-@blp.arguments(UpdateUserSchema(partial=True))
-@blp.response(200, AccountSchema)
+@blp.arguments(schemas.UpdateUserSchema(partial=True))
+@blp.response(200, schemas.AccountSchema)
 def update_user(actor: Actor, changes: dict[str, Any], user_id: int) -> User:
     """Change the role of a user, disable or enable it."""
     return services.update_user(actor, user_id, changes)

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from app.api.fields import AwareDateTime, Enum, QueryBoolean, Sort, StrictBoolean, String
-from app.api.schemas import FilteredListSchema, PageSchema
+from app.api.schemas import FilteredListSchema, page_of
 from app.auth.models import Role, User
 from app.auth.schemas import EmailAddress, UserSchema
 from app.extensions import ma
@@ -20,8 +20,7 @@ class AccountSchema(UserSchema):
     disabled = fields.Boolean()
 
 
-class AccountPageSchema(PageSchema):
-    data = fields.Nested(AccountSchema, many=True, required=True, attribute="rows")
+AccountPageSchema = page_of(AccountSchema)
 
 
 class UpdateUserSchema(ma.Schema):

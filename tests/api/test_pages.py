@@ -16,10 +16,10 @@ from app.db.pagination import (
     CursorPosition,
     KeysetSegments,
     PageQuery,
-    _parse_key,
     decode_cursor,
     encode_cursor,
     make_signature,
+    parse_key,
 )
 from app.errors import InvalidCursor
 from app.extensions import db
@@ -44,7 +44,7 @@ def test_cursor_round_trip(app, sort_and_key, row_id):
     with app.app_context():
         cursor = encode_cursor(CursorPosition(key, row_id), SIGNATURE)
         position = decode_cursor(cursor, SIGNATURE)
-    assert (_parse_key(position.key, TASKS.sorts[sort]), position.row_id) == (key, row_id)
+    assert (parse_key(position.key, TASKS.sorts[sort]), position.row_id) == (key, row_id)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from app.db.sqlite import MAX_MMAP_BYTES
 from app.extensions import db
 from app.outbox.models import OutboxMessage
 from app.tasks import reminders
-from app.tasks.matching import TaskMatches
 from app.tasks.models import Task
 from app.tasks.search import owner_words
+from app.tasks.search_index import TaskMatches
 from tests.conftest import ROOT
 from tests.factories import TaskRow, UserRow
 
@@ -349,7 +349,7 @@ def test_upgrade_indexes_existing_tasks_for_search(empty_database):
     upgrade(directory=MIGRATIONS)
     for number, title in enumerate(titles):
         parameters = {"words": owner_words(owner, title)}
-        matches = select(Task.id).where(TaskMatches("words"))
+        matches = select(Task.id).where(TaskMatches(Task.id, Task.search_words, "words"))
         assert db.session.scalars(matches, parameters).all() == [before[number].id]
 
 

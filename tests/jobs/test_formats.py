@@ -32,6 +32,7 @@ READ_ONLY = {
     "url": "https://api.example.com/api/v1/tasks/7",
 }
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=150)
+ZONES = sorted(time_zones())
 instants = st.datetimes(timezones=st.just(UTC))
 
 
@@ -52,7 +53,7 @@ def tasks(draw):
         "description": draw(st.none() | texts),
         "status": status.value,
         "priority": draw(st.sampled_from(list(Priority))).name,
-        "time_zone": draw(st.none() | st.sampled_from(sorted(time_zones()))),
+        "time_zone": draw(st.none() | st.sampled_from(ZONES)),
         "position": draw(st.from_regex(r"[0-9A-Za-z]{1,20}", fullmatch=True)),
         "completed_at": NOW if status == "completed" else None,
     }

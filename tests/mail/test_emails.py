@@ -17,7 +17,7 @@ from app.auth.emails import SecurityNotice
 from app.auth.models import EmailTokenPurpose
 from app.mail import sender
 from app.mail.sender import EmailMessage
-from app.tasks.emails import TaskEmail, TaskSummary
+from app.tasks.emails import TaskEmail
 from tests.mailbox import TOKEN
 from tests.smtp import listening
 
@@ -31,10 +31,12 @@ CONTEXT = {
     "call": "https://api.example.com/api/v1/auth/password/reset",
     "lifetime": "an hour",
     "tasks": [
-        TaskSummary(
-            "Buy milk", "Thursday, 31 January 2030, 09:00 (UTC)", "https://app.example.com/tasks/1"
-        ),
-        TaskSummary("Buy bread", None, "https://app.example.com/tasks/2"),
+        {
+            "title": "Buy milk",
+            "due": "Thursday, 31 January 2030, 09:00 (UTC)",
+            "link": "https://app.example.com/tasks/1",
+        },
+        {"title": "Buy bread", "due": None, "link": "https://app.example.com/tasks/2"},
     ],
 }
 LINK = f"https://app.example.com/reset-password?token={'x' * 43}&lang=en"

@@ -46,6 +46,36 @@ def preflight(client, origin, path="/api/v1/tasks", method="PATCH", headers="aut
     return client.options(path, headers={"Origin": origin} | requested)
 
 
+APP_ORIGINS = (
+    "capacitor://localhost",
+    "tauri://localhost",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+)
+
+
+@pytest.mark.parametrize("origin", APP_ORIGINS)
+def test_origin_of_an_app_or_extension_may_be_listed(app_with_origins, origin):
+    client = app_with_origins(", ".join(APP_ORIGINS)).test_client()
+    response = preflight(client, origin)
+    assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
+    other = preflight(client, origin.replace("://", "x://"))
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_preflight_allows_the_headers_of_traces(app_with_origins):
+    names = "authorization, traceparent, tracestate, x-request-id, x-other"
+    response = preflight(app_with_origins().test_client(), LISTED, headers=names)
+    assert listed(response, "Access-Control-Allow-Headers") == {
+        "authorization", "traceparent", "tracestate", "x-request-id",
+    }  # fmt: skip
+
+
+def test_allowed_headers_are_a_setting(app_with_origins):
+    client = app_with_origins(CORS_ALLOW_HEADERS="Authorization, X-Other").test_client()
+    response = preflight(client, LISTED, headers="authorization, x-other, traceparent")
+    assert listed(response, "Access-Control-Allow-Headers") == {"authorization", "x-other"}
+
+
 @pytest.mark.parametrize("origin", [LISTED, LOCAL])
 def test_listed_origin_may_call_and_read_headers(alice, app_with_origins, origin):
     me = Account(app_with_origins().test_client(), alice.login)
