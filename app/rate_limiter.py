@@ -51,7 +51,7 @@ class RateLimit(StrEnum):
     refresh_account = "RATE_LIMIT_REFRESH_ACCOUNT"
 
 
-class Window(NamedTuple):
+class WindowStats(NamedTuple):
     """The state of one counter."""
 
     limit: int
@@ -75,7 +75,7 @@ class Counters:
         self._redis_failed = False
         self._retry_at = 0.0
 
-    def hit(self, item: RateLimitItem, *key: str) -> tuple[bool, Window]:
+    def hit(self, item: RateLimitItem, *key: str) -> tuple[bool, WindowStats]:
         """Count one request. Return whether the limit allows it, and the state after it."""
         if self._redis is not None and self._should_try_redis():
             try:
@@ -134,7 +134,7 @@ class RateLimiter:
         """Return whether a view, or one that it wraps, is exempt."""
         return hasattr(view, EXEMPT)
 
-    def hit(self, limit: RateLimit, *key: str) -> Window | None:
+    def hit(self, limit: RateLimit, *key: str) -> WindowStats | None:
         """Count one request, and return the window with the fewest requests left.
 
         Return None if the application has no rate limits. Raises RateLimited.
@@ -142,7 +142,7 @@ class RateLimiter:
         if "rate_limiter" not in current_app.extensions:
             return None
         counters, items = current_app.extensions["rate_limiter"]
-        windows: list[Window] = []
+        windows: list[WindowStats] = []
         for item in items[limit]:
             allowed, window = counters.hit(item, limit.name, *key)
             if not allowed:
@@ -165,7 +165,9 @@ class RateLimiter:
         self.hit(limit, action, key)
 
 
-def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, *key: str) -> tuple[bool, Window]:
+def _hit(
+    limiter: MovingWindowRateLimiter, item: RateLimitItem, *key: str
+) -> tuple[bool, WindowStats]:
     allowed = limiter.hit(item, *key)
     reset_time, remaining = limiter.get_window_stats(item, *key)
-    return allowed, Window(item.amount, max(remaining, 0) if allowed else 0, reset_time)
+    return allowed, WindowStats(item.amount, max(remaining, 0) if allowed else 0, reset_time)

@@ -106,7 +106,7 @@ class Blueprint(flask_smorest.Blueprint):
     def register_views_in_doc(self, *_: Any, **__: Any) -> None:
         """Do nothing: the document is built when it is first requested."""
 
-    def document(self, api: flask_smorest.Api, app: Flask, spec: APISpec) -> None:
+    def add_to_spec(self, api: flask_smorest.Api, app: Flask, spec: APISpec) -> None:
         """Add the operations to the document."""
         super().register_views_in_doc(api, app, spec, name=self.name, parameters=None)
         spec.tag({"name": self.name, "description": self.description})

@@ -27,10 +27,7 @@ _VERSION_TAG_RE = re.compile(r'"([1-9][0-9]{0,18})"')
 
 
 class ORJSONProvider(DefaultJSONProvider):
-    """Serializes responses with orjson, which is 150 µs faster for 50 tasks.
-
-    Datetimes are RFC 3339 in UTC with a ``Z``.
-    """
+    """Serializes responses with orjson, which is 150 µs faster for 50 tasks."""
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """Return a JSON response of the only argument."""

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, headers, connection and checks, log and metrics.
+"""Middleware and checks of every request: its id, headers and connection, log and metrics.
 
 A response header set in the WSGI middleware costs a tenth of what it costs in Flask.
 """

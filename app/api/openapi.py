@@ -107,7 +107,7 @@ def build(app: Flask) -> Document:
     _add_components(spec, app)
     for blueprint in app.blueprints.values():
         if isinstance(blueprint, Blueprint):
-            blueprint.document(api, app, spec)
+            blueprint.add_to_spec(api, app, spec)
     document = spec.to_dict()
     schemes = document["components"]["securitySchemes"]
     document["components"]["securitySchemes"] = dict(sorted(schemes.items()))

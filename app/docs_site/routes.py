@@ -28,14 +28,14 @@ pages = flask.Blueprint("site", __name__, template_folder="templates")
 @blp.response(200, SpecSchema, has_etag=True, content_type=spec.JSON)
 def read_document() -> Response:
     """Read the OpenAPI document as JSON."""
-    return spec.read(current_app, spec.JSON).response()
+    return spec.load(current_app, spec.JSON).response()
 
 
 @blp.get("/openapi.yaml")
 @blp.response(200, SpecSchema, has_etag=True, content_type=spec.YAML)
 def read_document_as_yaml() -> Response:
     """Read the OpenAPI document as YAML."""
-    return spec.read(current_app, spec.YAML).response()
+    return spec.load(current_app, spec.YAML).response()
 
 
 @pages.get("/")

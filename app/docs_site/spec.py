@@ -12,7 +12,7 @@ from app.docs_site.assets import StaticBody
 JSON, YAML = "application/json", "application/yaml"
 
 
-def read(app: Flask, media_type: str) -> StaticBody:
+def load(app: Flask, media_type: str) -> StaticBody:
     """Return the document with PUBLIC_URL as its server; build it at the first request."""
     bodies: dict[str, StaticBody] = app.extensions.setdefault("openapi", {})
     if media_type not in bodies:

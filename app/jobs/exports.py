@@ -12,7 +12,7 @@ from app.db.pagination import all_pages
 from app.jobs import files
 from app.jobs.formats import WRITERS
 from app.jobs.models import JobFile
-from app.jobs.progress import checkpoint, finish, update_progress
+from app.jobs.progress import checkpoint, end_job, update_progress
 from app.tasks import permissions
 from app.tasks.listing import TASKS
 from app.tasks.schemas import TaskSchema
@@ -44,7 +44,7 @@ def run(job_id: int, user_id: int, name: str) -> None:
     with checkpoint():
         files.add_piece(job_id, JobFile.result, pieces, bytes(buffer))
         update_progress(job_id, done=processed, total=processed)
-        finish(job_id)
+        end_job(job_id)
 
 
 def _pages(user_id: int) -> Iterator[list[dict[str, Any]]]:

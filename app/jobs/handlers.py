@@ -7,7 +7,7 @@ from app.errors import InternalError
 from app.extensions import db
 from app.jobs import exports, files, imports
 from app.jobs.models import Job, JobFile, JobKind, JobState
-from app.jobs.progress import checkpoint, finish, update_progress
+from app.jobs.progress import checkpoint, end_job, update_progress
 from app.outbox.queue import handler
 
 RUNNERS = {JobKind.export: exports.run, JobKind.import_: imports.run}
@@ -32,7 +32,7 @@ def record_failure(*, final: bool, job_id: int) -> None:
             imports.close_report(job_id)
         else:
             files.remove(job_id, JobFile.result)
-        finish(job_id, InternalError())
+        end_job(job_id, InternalError())
 
 
 def init_app(_app: Flask) -> None:

@@ -22,7 +22,7 @@ from app.jobs import files
 from app.jobs.formats import READERS
 from app.jobs.formats.base import Reader, Row, RowError, unreadable
 from app.jobs.models import Job, JobFile
-from app.jobs.progress import checkpoint, finish, update_progress
+from app.jobs.progress import checkpoint, end_job, update_progress
 from app.tasks.models import Task
 from app.tasks.schemas import CreateTaskSchema
 from app.tasks.services import new_rows
@@ -63,7 +63,7 @@ def run(job_id: int, user_id: int, name: str) -> None:
         _count_rows(running)
     except Problem as problem:
         with checkpoint():
-            finish(job_id, problem)
+            end_job(job_id, problem)
     else:
         _import_rows(running)
 
@@ -108,7 +108,7 @@ def _import_rows(running: Import) -> None:
     too_many = f"More than {MAX_INVALID_ROWS} rows are invalid; the rest of the file was not read."
     with checkpoint():
         close_report(running.job_id)
-        finish(running.job_id, unreadable(too_many) if refused > MAX_INVALID_ROWS else None)
+        end_job(running.job_id, unreadable(too_many) if refused > MAX_INVALID_ROWS else None)
 
 
 def _batches(running: Import, processed: int) -> Iterator[Batch]:

@@ -34,7 +34,7 @@ def update_progress(job_id: int, **values: Any) -> None:
     db.session.connection().execute(statement)
 
 
-def finish(job_id: int, problem: Problem | None = None) -> None:
+def end_job(job_id: int, problem: Problem | None = None) -> None:
     """Mark a job as succeeded or failed and delete its upload."""
     files.remove(job_id, JobFile.upload)
     request_id = request_context().request_id or ""

@@ -41,7 +41,7 @@ class OutboxMessage(Model):
 
     @property
     def state(self) -> str:
-        """Whether the message waits, runs or is dead."""
+        """Waiting, running or dead."""
         if self.failed_at is not None:
             return "dead"
         is_leased = self.locked_until is not None and self.locked_until > clock.now()

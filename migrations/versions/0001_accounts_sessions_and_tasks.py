@@ -12,7 +12,7 @@ row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 instant = sa.DateTime(timezone=True)
 
 
-def code_point_text(length: int) -> sa.String:
+def binary_collated_string(length: int) -> sa.String:
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
@@ -62,7 +62,7 @@ def upgrade() -> None:
         "tasks",
         sa.Column("id", row_id, nullable=False),
         sa.Column("title", sa.String(150), nullable=False),
-        sa.Column("title_key", code_point_text(450), nullable=False),
+        sa.Column("title_key", binary_collated_string(450), nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("status", sa.String(20), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column("due_at", instant, nullable=True),
         sa.Column("due_key", instant, nullable=True),
         sa.Column("time_zone", sa.String(64), nullable=True),
-        sa.Column("position", code_point_text(255), nullable=False),
+        sa.Column("position", binary_collated_string(255), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("created_by", row_id, nullable=False),
         sa.Column("created_at", instant, nullable=False),

@@ -155,13 +155,13 @@ def test_concurrent_self_deletion_keeps_one_administrator(app, accounts, stored)
     admins = [accounts.make(f"root{number}", admin=True) for number in range(4)]
     start = Barrier(4)
 
-    def leave(account):
+    def delete_account(account):
         account.client = app.test_client()
         start.wait()
         return account.delete("/auth/me").status_code
 
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(leave, admins)) == [204, 204, 204, 409]
+        assert sorted(pool.map(delete_account, admins)) == [204, 204, 204, 409]
     assert stored(select(User.role)) == [(Role.admin,)]
 
 

@@ -162,14 +162,14 @@ class Gateway:
 
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> "Answer":
+    ) -> "GatewayResponse":
         """Send one request over TLS."""
         with HTTPSConnectionTo(self) as connection:
             return send(connection, method, path, body, headers)
 
     def call_plainly(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> "Answer":
+    ) -> "GatewayResponse":
         """Send one request without TLS."""
         connection = HTTPConnection(NAME, self.plain_port, timeout=20)
         try:
@@ -197,7 +197,7 @@ class HTTPSConnectionTo(HTTPSConnection):
         self.close()
 
 
-class Answer:
+class GatewayResponse:
     """A response: status, headers, body."""
 
     def __init__(self, response: HTTPResponse) -> None:
@@ -216,14 +216,14 @@ def send(
     path: str,
     body: Any = None,
     headers: dict[str, str] | None = None,
-) -> Answer:
+) -> GatewayResponse:
     """Send a request; a body that is not bytes is sent as JSON."""
     sent = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body = orjson.dumps(body)
         sent.setdefault("Content-Type", "application/json")
     connection.request(method, path, body, sent)
-    return Answer(connection.getresponse())
+    return GatewayResponse(connection.getresponse())
 
 
 class Deployment:
