@@ -17,6 +17,17 @@ _DATETIME_RE = re.compile(
 _DATE_RE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INTEGER_RE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
+# Ranges of characters: white space as str.strip() has it, and others without a glyph, which are
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) and the blank Braille pattern.
+WHITE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+INVISIBLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+)
+_BLANK_RE = re.compile(
+    rf"[{WHITE}{INVISIBLE}\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
+)
+
 
 def parse_datetime(text: str) -> datetime:
     """Parse an RFC 3339 date-time into UTC, truncated to microseconds.
@@ -44,7 +55,10 @@ def parse_date(text: str) -> date:
 
 
 class String(fields.String):
-    """A string that any database can store: without NUL and lone surrogates."""
+    """A string that any database can store: without NUL and lone surrogates.
+
+    With ``visible`` it must have a character with a glyph: a name must not look empty.
+    """
 
     default_error_messages = {
         "type": "Must be a string.",
@@ -65,6 +79,7 @@ class String(fields.String):
         min_length: int = 0,
         max_length: int,
         strip: bool = False,
+        visible: bool = False,
         pattern: str | None = None,
         pattern_name: str = "",
         **kwargs: Any,
@@ -73,6 +88,7 @@ class String(fields.String):
         lengths["maxLength"] = max_length
         super().__init__(metadata=lengths | kwargs.pop("metadata", {}), **kwargs)
         self.min_length, self.max_length, self.strip = min_length, max_length, strip
+        self.visible = visible
         self.pattern = re.compile(pattern) if pattern else None
         self.pattern_name = pattern_name
 
@@ -89,6 +105,8 @@ class String(fields.String):
         if len(text) < self.min_length:
             key = "short" if self.min_length > 1 else "empty"
             raise self.make_error(key, min_length=self.min_length)
+        if self.visible and _BLANK_RE.fullmatch(text):
+            raise self.make_error("empty")
         if len(text) > self.max_length:
             raise self.make_error("long", max_length=self.max_length)
         if self.pattern and not self.pattern.fullmatch(text):

@@ -7,7 +7,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 from webargs.fields import DelimitedList
 
-from app.api.fields import AwareDateTime, Date, DateOrDateTime, String
+from app.api.fields import INVISIBLE, WHITE, AwareDateTime, Date, DateOrDateTime, String
 from app.api.schemas import ResponseSchema
 
 TYPES = {
@@ -15,9 +15,6 @@ TYPES = {
     Date: ("string", "date"),
     DateOrDateTime: ("string", None),
 }
-
-# What str.strip() removes; ECMA-262 defines white space differently.
-WHITE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 class Converter(OpenAPIConverter):
@@ -71,11 +68,12 @@ def _is_nullable_column(field: fields.Field[Any]) -> bool:
 
 
 def _pattern(field: String) -> str:
-    """Return the pattern of a string: its own, or no NUL and, if stripped, not only white space."""
+    """Return the pattern of a string: its own, or no NUL and, if stripped, not only blanks."""
     if field.pattern:
         return f"^{field.pattern.pattern}$"
     if field.strip and field.min_length:
-        return rf"^[^\u0000]*[^\u0000{WHITE}][^\u0000]*$"
+        blanks = WHITE + (INVISIBLE if field.visible else "")
+        return rf"^[^\u0000]*[^\u0000{blanks}][^\u0000]*$"
     return r"^[^\u0000]*$"
 
 

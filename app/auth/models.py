@@ -7,13 +7,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from sqlalchemy import CheckConstraint, Dialect, ForeignKey, Index, LargeBinary, String, false, true
+from sqlalchemy import (
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    and_,
+    false,
+    true,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
 from app.db.base import Model
 from app.db.ddl import keyset_index
 from app.db.types import BigIntId, BinaryCollatedString, StringEnum
+from app.mail import addresses
 
 
 class Role(StrEnum):
@@ -90,6 +101,10 @@ class User(Model):
     def disabled(self) -> bool:
         return self.disabled_at is not None
 
+    @property
+    def notices_active(self) -> bool:
+        return self.email_verified and not self.disabled
+
     @validates("username")
     def _set_username_key(self, _: str, username: str) -> str:
         self.username_key = identity_key(username)
@@ -102,10 +117,23 @@ class User(Model):
 
 
 def identity_key(name: str) -> str:
-    """Return the normalized form by which usernames and email addresses are compared."""
-    return unicodedata.normalize("NFC", name.strip()).casefold()
+    """Return the normalized form by which usernames and email addresses are compared.
+
+    Domains are compared by their A-labels (UTS 46, non-transitional): ``fußball.example`` is not
+    ``fussball.example``.
+    """
+    key = unicodedata.normalize("NFC", name.strip()).casefold()
+    if "@" not in key:
+        return key
+    try:
+        address = addresses.parse(name.strip())
+    except ValueError:
+        return key
+    return f"{address.local_part.casefold()}@{address.ascii_domain}"
 
 
+# An address that is not verified may be a stranger's.
+CAN_RECEIVE_EMAIL = and_(User.email_verified, User.disabled_at.is_(None))
 USER_COLUMNS = (
     User.id,
     User.username,
@@ -115,6 +143,7 @@ USER_COLUMNS = (
     User.time_zone,
     User.notify_on_create,
     User.notify_when_due,
+    CAN_RECEIVE_EMAIL.label("notices_active"),
     User.created_at,
     User.updated_at,
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import BindParameter, Boolean, ColumnElement, and_, bindparam, case, exists, literal
 
-from app.auth.models import PersonalToken, Role, SecondFactor, Session, User
+from app.auth.models import CAN_RECEIVE_EMAIL, PersonalToken, Role, SecondFactor, Session, User
 
 IS_ACTIVE_ADMIN = and_(User.role == Role.admin, User.disabled_at.is_(None))
 
@@ -26,10 +26,8 @@ effective_role = case(
     else_=User.role,
 ).label("role")
 
-# An address that is not verified may be a stranger's.
-_CAN_RECEIVE_EMAIL = and_(User.email_verified, User.disabled_at.is_(None))
-NOTIFIED_ON_CREATE = and_(User.notify_on_create, _CAN_RECEIVE_EMAIL).label("notified_on_create")
-NOTIFIED_WHEN_DUE = and_(User.notify_when_due, _CAN_RECEIVE_EMAIL).label("notified_when_due")
+NOTIFIED_ON_CREATE = and_(User.notify_on_create, CAN_RECEIVE_EMAIL).label("notified_on_create")
+NOTIFIED_WHEN_DUE = and_(User.notify_when_due, CAN_RECEIVE_EMAIL).label("notified_when_due")
 
 
 def owns_session(user_id: int | BindParameter[int]) -> ColumnElement[bool]:

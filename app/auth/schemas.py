@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import marshmallow
-from email_validator import EmailNotValidError, validate_email
+from flask import current_app
 from marshmallow import fields, validates_schema
 from marshmallow.validate import Length
 
@@ -13,30 +13,42 @@ from app.api.schemas import ResponseSchema, page_of
 from app.auth.models import PersonalToken, Role, Scope, Session, User
 from app.auth.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
 from app.extensions import ma
+from app.mail import addresses
 
 
 class EmailAddress(String):
     """An email address, checked for its syntax and normalized.
 
     Without ``check`` it finds an existing user: invalid text is accepted, and matches none.
+    ``allow_special_use`` accepts domains such as .local whatever the setting.
     """
 
-    default_error_messages = {"address": "Must be an email address."}
+    default_error_messages = {
+        "address": "Must be an email address.",
+        "special_use": "Must not be in a domain that is reserved for special use.",
+    }
     has_format = True
 
-    def __init__(self, *, check: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *, check: bool = True, allow_special_use: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(max_length=254, strip=True, metadata={"format": "email"}, **kwargs)
-        self.check = check
+        self.check, self.allow_special_use = check, allow_special_use
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
+        is_special_use_allowed = (
+            not self.check or self.allow_special_use or current_app.config["EMAIL_SPECIAL_USE"]
+        )
         try:
-            found = validate_email(text, check_deliverability=False, test_environment=True)
-        except EmailNotValidError:
+            address = addresses.parse(text, allow_special_use=is_special_use_allowed)
+        except addresses.SpecialUseDomain:
+            raise self.make_error("special_use") from None
+        except ValueError:
             if self.check:
                 raise self.make_error("address") from None
             return text
-        return found.normalized
+        return address.normalized
 
 
 def username(**kwargs: Any) -> String:
@@ -86,6 +98,12 @@ class RegisterSchema(ma.Schema):
     email = EmailAddress(required=True)
     password = NewPassword()
     time_zone = TimeZone(load_default="UTC")
+
+
+class CreateUserSchema(RegisterSchema):
+    """A new user of an operator's command, at any domain."""
+
+    email = EmailAddress(required=True, allow_special_use=True)
 
 
 class LoginSchema(ma.Schema):
@@ -140,7 +158,7 @@ class CreateTokenSchema(ma.Schema):
             "expires_at": "2027-11-21T00:00:00Z",
         }
 
-    name = String(min_length=1, max_length=100, strip=True, required=True)
+    name = String(min_length=1, max_length=100, strip=True, visible=True, required=True)
     scopes = fields.List(Enum(Scope), required=True, validate=Length(min=1, max=len(Scope)))
     expires_at = AwareDateTime(load_default=None, allow_none=True)
 
@@ -157,6 +175,7 @@ class UserSchema(ResponseSchema):
             "time_zone": "Europe/Zurich",
             "notify_on_create": False,
             "notify_when_due": True,
+            "notices_active": False,
             "created_at": "2026-11-21T09:00:00.000000Z",
             "updated_at": "2026-11-21T09:00:00.000000Z",
         }
@@ -169,6 +188,9 @@ class UserSchema(ResponseSchema):
     time_zone = ma.auto_field()
     notify_on_create = ma.auto_field()
     notify_when_due = ma.auto_field()
+    notices_active = fields.Boolean(
+        metadata={"description": "Notices are sent to a verified email address only."}
+    )
     created_at = AwareDateTime()
     updated_at = AwareDateTime()
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from app.auth.models import Role, User
-from app.auth.schemas import RegisterSchema
+from app.auth.schemas import CreateUserSchema
 from app.auth.services import account
 from app.cli.groups import Group
 from app.db.pagination import all_pages
@@ -28,7 +28,7 @@ def create(username: str, email: str, password: str, *, admin: bool) -> None:
     """Create a user."""
     fields = {"username": username, "email": email, "password": password}
     role = Role.admin if admin else Role.user
-    _show(account.register(**RegisterSchema().load(fields), role=role, by_system=True))
+    _show(account.register(**CreateUserSchema().load(fields), role=role, by_system=True))
 
 
 @users.command("list")

@@ -71,6 +71,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ("MAIL_PASSWORD", None, "Password for the SMTP server."),
     ("MAIL_DEFAULT_SENDER", None, "`From` address of emails.", parsers.email_address),
     ("MAIL_TIMEOUT", 10, "Timeout of the SMTP server in seconds."),
+    ("EMAIL_SPECIAL_USE", False, "Accepts addresses in domains such as `.local`."),
     ("APP_URL", None, "Base URL of the front end that emails link to.", parsers.base_url),
     ("MAX_CONTENT_LENGTH", 1024 * 1024, "Maximum size of a request body in bytes."),
     ("MAX_UPLOAD_LENGTH", 64 * 1024 * 1024, "Maximum size of an import file in bytes."),

@@ -8,7 +8,7 @@ from flask import Response, current_app, render_template, request, url_for
 
 from app.api.blueprint import Blueprint
 from app.docs_site import assets, spec
-from app.docs_site.schemas import SpecSchema
+from app.docs_site.schemas import INDEX, ApiIndexSchema, SpecSchema
 from app.errors import NotAcceptable, NotFound, all_problems
 
 BASE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,6 +22,13 @@ VIEWER_POLICY = (
 
 blp = Blueprint("openapi", __name__, description="The OpenAPI document.")
 pages = flask.Blueprint("site", __name__, template_folder="templates")
+
+
+@blp.get("")
+@blp.response(200, ApiIndexSchema)
+def read_index() -> dict[str, str]:
+    """List the links to the OpenAPI document and the collections."""
+    return {name: _absolute(url_for(endpoint)) for name, endpoint in INDEX.items()}
 
 
 @blp.get("/openapi.json")

@@ -31,6 +31,14 @@ def read_liveness() -> ResponseBody:
     return {"status": services.OK}, NO_STORE
 
 
+@blp.get("/health")
+@blp.response(200, schemas.LivenessSchema)
+@limiter.exempt
+def read_health() -> ResponseBody:
+    """Check that the process is alive, like `/health/live`."""
+    return {"status": services.OK}, NO_STORE
+
+
 @blp.get("/health/ready")
 @blp.response(200, schemas.ReadinessSchema)
 @limiter.exempt

@@ -7,10 +7,10 @@ from email.policy import SMTP
 from typing import Any
 from urllib.parse import urlsplit
 
-from email_validator import validate_email
 from flask import Blueprint, Flask, current_app, render_template
 
 from app.extensions import mail
+from app.mail import addresses
 
 # Keep long links on one line (RFC 5322, 2.1.1, allows 998 characters).
 POLICY = SMTP.clone(max_line_length=998)
@@ -73,7 +73,7 @@ def send(template: str, to: str, *, reference: str | None = None, **context: Any
 
 def _ascii_domain(address: str) -> str:
     """Return an address with its domain in ASCII, unless its local part needs SMTPUTF8 anyway."""
-    validated = validate_email(address, check_deliverability=False, test_environment=True)
+    validated = addresses.parse(address)
     return validated.ascii_email or validated.normalized
 
 

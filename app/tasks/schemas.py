@@ -50,7 +50,7 @@ class TaskBodySchema(ma.Schema):
         example = {"title": "Write the report", "priority": "high", "due_date": "2030-01-31"}
         rule = {"not": _both_due}
 
-    title = String(min_length=1, max_length=150, strip=True, required=True)
+    title = String(min_length=1, max_length=150, strip=True, visible=True, required=True)
     description = String(max_length=20_000, allow_none=True, load_default=None)
     status = Enum(Status, load_default=Status.pending.value)
     priority = Enum(Priority, load_default=Priority.none.name)

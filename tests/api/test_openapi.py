@@ -56,6 +56,8 @@ OPERATIONS = {
     "readDocumentAsYaml",
     "readJob",
     "readJobResult",
+    "readHealth",
+    "readIndex",
     "readLiveness",
     "readPersonalToken",
     "readReadiness",
@@ -81,6 +83,8 @@ PUBLIC = {
     "ping",
     "readDocument",
     "readDocumentAsYaml",
+    "readHealth",
+    "readIndex",
     "readLiveness",
     "readReadiness",
 }

@@ -6,9 +6,10 @@ from threading import Barrier
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.auth.models import Role, Session, User
+from app.extensions import db
 from app.tasks.models import Task
 from tests.accounts import PASSWORD
 from tests.problems import assert_problem, pointers
@@ -54,6 +55,20 @@ def test_patch_keeps_omitted_fields(alice, stored, changes, stored_as):
     assert response.json["updated_at"] > before["updated_at"]
     assert alice.get("/auth/me").json == response.json
     assert stored(select(*columns)) == [tuple(stored_as.values())]
+
+
+def test_account_says_that_notices_wait_for_a_verified_email(alice, admin, stored, app):
+    body = alice.patch("/auth/me", {"notify_on_create": True}).json
+    assert (body["notify_on_create"], body["notices_active"]) == (True, False)
+    with app.app_context():
+        db.session.execute(update(User).where(User.id == alice.id).values(email_verified=True))
+        db.session.commit()
+    assert alice.get("/auth/me").json["notices_active"] is True
+    users = admin.get("/users").json["data"]
+    assert {user["username"]: user["notices_active"] for user in users} == {
+        "alice": True,
+        "root": False,
+    }
 
 
 def test_without_mail_new_email_applies_at_once(alice, no_mail, stored):

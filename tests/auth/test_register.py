@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from app.auth.models import User
 from tests.accounts import PASSWORD
-from tests.problems import pointers
+from tests.problems import assert_problem, pointers
 
 PATH = "/api/v1/auth/register"
 ADA = {"username": "Ada", "email": "Ada@Example.com", "password": PASSWORD}
@@ -26,6 +26,7 @@ def test_registration_returns_the_user_without_password(client, stored):
         "time_zone": "Europe/Zurich",
         "notify_on_create": False,
         "notify_when_due": True,
+        "notices_active": False,
         "created_at": moment,
         "updated_at": moment,
     }
@@ -95,3 +96,48 @@ def test_all_invalid_fields_are_reported_together(client):
 
 def test_all_missing_fields_are_reported(client):
     assert pointers(client.post(PATH, json={})) == {"/username", "/email", "/password"}
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@printer.local", "ada@host.home.arpa", "ada@site.onion", "ada@mail.invalid"]
+)
+def test_special_use_domain_is_rejected_unless_a_setting_allows_it(
+    app, client, stored, monkeypatch, email
+):
+    response = client.post(PATH, json=ADA | {"email": email})
+    body = assert_problem(response, 422, "validation_error")
+    detail = "Must not be in a domain that is reserved for special use."
+    assert body["errors"] == [{"pointer": "/email", "detail": detail}]
+    assert stored(select(User.id)) == []
+    monkeypatch.setitem(app.config, "EMAIL_SPECIAL_USE", True)
+    assert client.post(PATH, json=ADA | {"email": email}).status_code == 201
+    assert stored(select(User.email)) == [(email,)]
+
+
+def test_domain_without_a_dot_needs_the_setting_too(app, client, monkeypatch):
+    email = "root@localhost"
+    assert pointers(client.post(PATH, json=ADA | {"email": email})) == {"/email"}
+    monkeypatch.setitem(app.config, "EMAIL_SPECIAL_USE", True)
+    assert client.post(PATH, json=ADA | {"email": email}).json["email"] == email
+
+
+def test_email_domains_are_compared_by_their_a_labels(client, stored):
+    emails = ["ada@fußball.example", "ada@fussball.example", "Ada@XN--FUBALL-CTA.example"]
+    statuses = []
+    for number, email in enumerate(emails):
+        body = ADA | {"username": f"ada{number}", "email": email}
+        statuses.append(client.post(PATH, json=body).status_code)
+    assert statuses == [201, 201, 409]
+    keys = [("ada@fussball.example",), ("ada@xn--fuball-cta.example",)]
+    assert sorted(stored(select(User.email_key))) == keys
+
+
+@pytest.mark.parametrize(
+    "email", ["ADA@FUßBALL.example", "ada@xn--fuball-cta.example", " ada@fußball\u3002example"]
+)
+def test_user_logs_in_with_any_form_of_a_domain(client, email):
+    client.post(PATH, json=ADA | {"email": "ada@fußball.example"})
+    body = {"email": email, "password": PASSWORD}
+    assert client.post("/api/v1/auth/login", json=body).status_code == 200
+    body["email"] = "ada@fussball.example"
+    assert client.post("/api/v1/auth/login", json=body).status_code == 401

@@ -165,12 +165,12 @@ def all_rows():
     return rows
 
 
-def test_last_migration_keeps_all_rows_down_and_up(empty_database):
+def test_migration_of_names_keeps_all_rows_down_and_up(empty_database):
     upgrade(directory=MIGRATIONS)
     insert_rows()
     rows = all_rows()
     assert all(rows.values())
-    downgrade(directory=MIGRATIONS, revision="-1")
+    downgrade(directory=MIGRATIONS, revision="0011")
     for old_name in ("kept_answers", "mailed_tokens"):
         assert db.session.scalar(select(func.count()).select_from(table(old_name))) == 3
     locked = text("SELECT count(*) FROM outbox WHERE held_until IS NOT NULL AND kind = 'notice'")
@@ -178,6 +178,42 @@ def test_last_migration_keeps_all_rows_down_and_up(empty_database):
     db.session.remove()
     upgrade(directory=MIGRATIONS)
     assert all_rows() == rows
+
+
+def test_email_keys_are_replaced_up_and_down(empty_database):
+    upgrade(directory=MIGRATIONS)
+    emails = {
+        "Ada@Example.com": ("ada@example.com", "ada@example.com"),
+        "bob@fußball.example": ("bob@xn--fuball-cta.example", "bob@fussball.example"),
+        "Eve@bücher.example": ("eve@xn--bcher-kva.example", "eve@bücher.example"),
+    }
+    keys = {email: key for email, (key, _) in emails.items()}
+    old_keys = {email: key for email, (_, key) in emails.items()}
+    rows = [UserRow(username=email[:3], email=email) for email in emails]
+    db.session.execute(insert(User), rows)
+    db.session.commit()
+    assert read_email_keys() == keys
+    downgrade(directory=MIGRATIONS, revision="0012")
+    assert read_email_keys() == old_keys
+    upgrade(directory=MIGRATIONS)
+    assert read_email_keys() == keys
+
+
+def test_downgrade_keeps_an_email_key_that_would_be_taken(empty_database):
+    upgrade(directory=MIGRATIONS)
+    emails = ["bob@fussball.example", "bob@fußball.example"]
+    rows = [UserRow(username=f"bob{number}", email=email) for number, email in enumerate(emails)]
+    db.session.execute(insert(User), rows)
+    db.session.commit()
+    keys = read_email_keys()
+    downgrade(directory=MIGRATIONS, revision="0012")
+    assert read_email_keys() == keys
+
+
+def read_email_keys():
+    keys = dict(db.session.execute(select(User.email, User.email_key)).all())
+    db.session.remove()
+    return keys
 
 
 def test_every_migration_goes_down_and_up_with_rows(empty_database):
@@ -201,7 +237,7 @@ def test_ids_of_deleted_email_tokens_are_not_used_again_after_a_migration(empty_
     db.session.execute(text("DELETE FROM email_tokens"))
     db.session.commit()
     db.session.remove()
-    downgrade(directory=MIGRATIONS, revision="-1")
+    downgrade(directory=MIGRATIONS, revision="0011")
     upgrade(directory=MIGRATIONS)
     user_id = db.session.scalar(select(User.id))
     now = datetime(2030, 1, 31, 9, tzinfo=UTC)

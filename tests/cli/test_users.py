@@ -32,6 +32,13 @@ def test_created_user_can_log_in(run, accounts, stored, flags, role):
     assert stored(ROWS) == [("ada", "Ada@example.com", role)]
 
 
+def test_operator_creates_a_user_with_a_special_use_address(run, accounts, mails, drain):
+    assert run(*create(email="ada@printer.local")).exit_code == 0
+    drain()
+    assert [mail.to for mail in mails.arrived()] == ["ada@printer.local"]
+    assert accounts.log_in("ada").get("/auth/me").json["email"] == "ada@printer.local"
+
+
 def test_create_prompts_for_the_password_twice_and_hides_it(run, accounts):
     result = run("create", "ada", "ada@example.com", input=f"{PASSWORD}\n{PASSWORD}\n")
     assert result.exit_code == 0

@@ -142,3 +142,24 @@ def test_index_is_json_if_preferred(client):
         "openapi_yaml": "http://127.0.0.1:5000/api/v1/openapi.yaml",
         "problems": {code: f"http://127.0.0.1:5000/problems/{code}" for code in CODES},
     }
+
+
+def test_index_of_the_api_links_to_the_document_and_the_collections(app, client, alice):
+    response = client.get("/api/v1")
+    assert response.status_code == 200
+    base = app.config["PUBLIC_URL"]
+    collections = {
+        "sessions": f"{base}/api/v1/auth/sessions",
+        "tokens": f"{base}/api/v1/auth/tokens",
+        "tasks": f"{base}/api/v1/tasks",
+        "jobs": f"{base}/api/v1/jobs",
+        "users": f"{base}/api/v1/users",
+    }
+    assert response.json == collections | {
+        "openapi": f"{base}/api/v1/openapi.json",
+        "docs": f"{base}/docs",
+        "account": f"{base}/api/v1/auth/me",
+    }
+    assert client.get(response.json["openapi"]).json["openapi"] == "3.1.0"
+    for name in ("tasks", "jobs", "sessions"):
+        assert "data" in alice.get(response.json[name].removeprefix(f"{base}/api/v1")).json

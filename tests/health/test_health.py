@@ -16,6 +16,7 @@ def test_ping_and_liveness_run_no_statements(client, statements):
     with statements() as seen:
         assert client.get("/ping").json == {"message": "pong"}
         assert client.get("/health/live").json == {"status": "ok"}
+        assert client.get("/health").json == {"status": "ok"}
     assert seen == []
 
 

@@ -29,7 +29,9 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PUBLIC = {
     "GET /",
     "GET /assets/{name}",
+    "GET /api/v1",
     "GET /docs",
+    "GET /health",
     "GET /health/live",
     "GET /health/ready",
     "GET /ping",

@@ -568,7 +568,7 @@ OTHER_PATHS = [
     *("/api/v1/auth/../tasks", "/api/v1/tasks/..", "/api/v1/tasks/.", "/api/v1/./tasks"),
     *("/api/v1/auth/%2e%2e/tasks", "/api/v1/tasks/%2e%2e%2ftasks", "/api/v1/Tasks"),
     *("/API/v1/tasks", "/api/v1/TASKS/{id}", "/api/v1/tasks/{id}/Status", "/api/v1/tasks.json"),
-    *("/api/v1/tasks;x=1", "/api/v1/tasks%00", "/api/v1/tasks/{id}/nothing", "/api/v1"),
+    *("/api/v1/tasks;x=1", "/api/v1/tasks%00", "/api/v1/tasks/{id}/nothing", "/api/v"),
     *("/api/v2/tasks", "\\api\\v1\\tasks", "/api/v1\\tasks"),
 ]
 

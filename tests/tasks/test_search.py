@@ -25,8 +25,8 @@ SORTS = ("created_at", "updated_at", "due", "priority", "title", "position")
 NAUGHTY = [
     *("undefined", "NULL", "null", "None", "true", "1E+02", "0x0", "-1.00", "1/0", "NaN"),
     *("1,000", "!@#$%^&*()`~", '<>?:"{}|_+', ",./;'[]\\-="),
-    *("\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x7f", "\x80\x81\x84\x86", "\ufeff"),
-    *("\u202etest\u202d", "\u2060", "\u200b", "\xad", "\ufffe", "Ω≈ç√∫˜µ≤≥÷", "åß∂ƒ©˙∆˚¬…æ"),
+    *("\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x7f", "\x80\x81\x84\x86", "a\ufeff"),
+    *("\u202etest\u202d", "\u2060b", "c\u200b", "d\xad", "\ufffe", "Ω≈ç√∫˜µ≤≥÷", "åß∂ƒ©˙∆˚¬…æ"),
     *("œ∑´®†¥¨ˆøπ“‘", "¡™£¢∞§¶•ªº–≠", "¸˛Ç◊ı˜Â¯˘¿", "⅛⅜⅝⅞", "ЁЂЃЄЅІЇЈЉЊ", "٠١٢٣", "⁰⁴⁵₀₁₂"),
     *("ด้้้้้็็็็็้้", "田中さんにあげて下さい", "部落格", "사회과학원", "찦차를", "𠜎𠜱𠝹"),
     *("ⱺ", "ÅÍÎÏ˝ÓÔÒÚÆ☃", "ヽ༼ຈل͜ຈ༽ﾉ", "(｡◕ ∀ ◕｡)", "👩🏽", "👨\u200d👩\u200d👦", "🇺🇸🇷🇺"),
@@ -351,7 +351,8 @@ def test_words_fit_into_the_index(text):
     st.lists(TEXTS, min_size=1, max_size=8),
 )
 def test_search_finds_what_the_reference_finds(alice, texts, queries):
-    tasks = [alice.task(text, description=text[::-1].strip()) for text in texts]
+    # A title needs a visible character.
+    tasks = [alice.task(f"{text} x", description=text[::-1].strip()) for text in texts]
     for q in [*queries, *texts]:
         expected = {
             task["id"] for task in tasks if is_found(q, f"{task['title']} {task['description']}")

@@ -12,7 +12,7 @@ from tests.problems import assert_problem, parameters
 
 MOMENT = datetime(2040, 1, 31, 9, tzinfo=UTC)
 KEYS = ["id", "username", "email", "email_verified", "role", "time_zone"]
-KEYS += ["notify_on_create", "notify_when_due"]
+KEYS += ["notify_on_create", "notify_when_due", "notices_active"]
 KEYS += ["created_at", "updated_at", "disabled"]
 
 
