@@ -149,7 +149,10 @@ UPLOAD_CONTENT = {
         "example": {"tasks": [{"title": "Write the report", "priority": "high"}]},
     },
     **{
-        media_type: {"schema": {"description": "A file in UTF-8."}, "example": example}
+        media_type: {
+            "schema": {"description": "A file in UTF-8, or in UTF-16 with a BOM."},
+            "example": example,
+        }
         for media_type, example in EXAMPLES.items()
     },
     FORM: {

@@ -2,36 +2,36 @@
 
 import csv
 import hashlib
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
+from io import StringIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from flask import current_app, request
-from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.formparser import FormDataParser
+from multipart import MultipartParser, MultipartPart, ParserLimitReached
 from werkzeug.http import parse_options_header
 
 from app.api.idempotency import use_body_digest
 from app.api.operation_meta import View, annotate
 from app.api.parsing import READ_SIZE, stream_to_file
 from app.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
-from app.jobs.formats.base import BOM, field_error
+from app.jobs.formats.base import encoding_of, field_error
 from app.jobs.formats.todoist_file import is_todoist
 from app.jobs.models import FileFormat
 from app.jobs.schemas import EXTENSIONS, FORM, MEDIA_TYPES
 
 MAX_MEMORY = 1024 * 1024
 MAX_HEADER_LENGTH = 1000
+MAX_PARTS = 10
+# The byte order mark of the file decides between UTF-8 and UTF-16.
+CHARSETS = frozenset({"", "utf-8", "utf8", "utf-16"})
 BY_MEDIA_TYPE = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 BY_EXTENSION = {extension: name for name, extension in EXTENSIONS.items()}
 UNSUPPORTED = (
-    "The file must be application/json, text/csv or text/calendar, in UTF-8 and not compressed."
-    " Send it as the body, or as the part file of multipart/form-data."
+    "The file must be application/json, text/csv or text/calendar, in UTF-8 or UTF-16, and not"
+    " compressed. Send it as the body, or as the part file of multipart/form-data."
 )
-
-OpenFile = Callable[..., IO[bytes]]
 
 
 def uploaded_file(view: View) -> View:
@@ -41,11 +41,7 @@ def uploaded_file(view: View) -> View:
     def wrapper(actor: Any, query: dict[str, Any], **kwargs: Any) -> Any:
         request.max_content_length = current_app.config["MAX_UPLOAD_LENGTH"]
         with ExitStack() as stack:
-
-            def open_file(*_: Any, **__: Any) -> IO[bytes]:
-                return stack.enter_context(SpooledTemporaryFile(MAX_MEMORY))
-
-            name, file = _read_file(query.get("format"), open_file)
+            name, file = _read_file(query.get("format"), stack)
             # The bytes of a form are no fingerprint: its boundary is random.
             use_body_digest(_digest(name, file))
             return view(actor, name, file, **kwargs)
@@ -53,53 +49,57 @@ def uploaded_file(view: View) -> View:
     return annotate(wrapper, BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed)
 
 
-def _read_file(name: str | None, open_file: OpenFile) -> tuple[FileFormat, IO[bytes]]:
+def _read_file(name: str | None, stack: ExitStack) -> tuple[FileFormat, IO[bytes]]:
     """Read the body; ``name`` is the format in the query."""
     if request.mimetype != FORM and request.mimetype not in BY_MEDIA_TYPE:
         raise UnsupportedMediaType(UNSUPPORTED)
-    _require_plain_utf8(request.mimetype_params.get("charset", ""))
-    body = open_file()
+    _require_plain_text(request.mimetype_params.get("charset", ""))
+    body = stack.enter_context(SpooledTemporaryFile(MAX_MEMORY))  # noqa: SIM115  # the stack closes it
     stream_to_file(request, body)
     if request.mimetype != FORM:
         return _format(name, BY_MEDIA_TYPE[request.mimetype], body), body
-    form, part = _parse_form(body, open_file)
-    name = name or form.get("format")
+    form_name, part = _parse_form(body, stack)
+    name = name or form_name
     if name is not None and name not in set(FileFormat):
         detail = f"Must be one of: {', '.join(FileFormat)}."
         raise ValidationFailed([field_error(detail, "format")])
-    return _format(name, _format_of_part(part), part.stream), part.stream
+    return _format(name, _format_of_part(part), part.file), part.file
 
 
-def _require_plain_utf8(charset: str) -> None:
+def _require_plain_text(charset: str) -> None:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity" or charset.lower() not in {"", "utf-8", "utf8"}:
+    if encoding != "identity" or charset.lower() not in CHARSETS:
         raise UnsupportedMediaType(UNSUPPORTED)
 
 
-def _parse_form(body: IO[bytes], open_file: OpenFile) -> tuple[MultiDict[str, str], FileStorage]:
-    """Return the fields of a form, and its file."""
-    parser = FormDataParser(
-        open_file, max_form_memory_size=READ_SIZE, max_form_parts=10, silent=False
-    )
+def _parse_form(body: IO[bytes], stack: ExitStack) -> tuple[str | None, MultipartPart]:
+    """Return the field ``format`` of a form, if any, and the part ``file``."""
+    parts: dict[str, list[MultipartPart]] = {"file": [], "format": []}
+    boundary = request.mimetype_params.get("boundary", "")
     try:
-        _, form, files = parser.parse(
-            body, request.mimetype, request.content_length, request.mimetype_params
-        )
+        for part in MultipartParser(body, boundary, part_limit=MAX_PARTS, spool_limit=MAX_MEMORY):
+            stack.callback(part.close)
+            parts.setdefault(part.name, []).append(part)
+        [*_, name] = [None, *(part.value for part in parts["format"] if part.filename is None)]
+    except ParserLimitReached:
+        raise PayloadTooLarge("The form has too many or too large parts.") from None
     except ValueError:
         raise BadRequest("The form can't be parsed.") from None
-    unknown = {*form, *files} - {"file", "format"}
-    errors = [field_error("Unknown field.", name) for name in unknown]
-    parts = files.getlist("file")
-    if len(parts) != 1 or "file" in form or "format" in files:
+    errors = [field_error("Unknown field.", name) for name in parts.keys() - {"file", "format"}]
+    files = parts["file"]
+    is_valid = all(part.filename is not None for part in files) and all(
+        part.filename is None for part in parts["format"]
+    )
+    if len(files) != 1 or not is_valid:
         errors.append(field_error("There must be one file.", "file"))
     if errors:
         raise ValidationFailed(errors)
-    return form, parts[0]
+    return name, files[0]
 
 
-def _format_of_part(part: FileStorage) -> FileFormat | None:
-    media_type, options = parse_options_header(part.content_type)
-    _require_plain_utf8(options.get("charset", ""))
+def _format_of_part(part: MultipartPart) -> FileFormat | None:
+    media_type, options = parse_options_header(part.headers.get("Content-Type"))
+    _require_plain_text(options.get("charset", ""))
     extension = (part.filename or "").rpartition(".")[2].lower()
     return BY_MEDIA_TYPE.get(media_type) or BY_EXTENSION.get(extension)
 
@@ -115,9 +115,10 @@ def _format(name: str | None, detected: FileFormat | None, file: IO[bytes]) -> F
 
 
 def _has_todoist_header(file: IO[bytes]) -> bool:
-    line = file.readline(MAX_HEADER_LENGTH).removeprefix(BOM).decode(errors="replace")
+    start = file.read(MAX_HEADER_LENGTH)
     file.seek(0)
-    return is_todoist(next(csv.reader([line]), []))
+    text = StringIO(start.decode(encoding_of(start), errors="replace"), newline="")
+    return is_todoist(next(csv.reader(text), []))
 
 
 def _digest(name: FileFormat, file: IO[bytes]) -> bytes:

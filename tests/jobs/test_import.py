@@ -1,5 +1,6 @@
 """Imports."""
 
+import codecs
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -170,6 +171,57 @@ def test_unreadable_file_fails_and_imports_nothing(
     assert titles(alice) == []
     assert stored(select(OutboxMessage.id)) == []
     assert stored(select(FilePiece.number)) == []
+
+
+CALENDAR = "BEGIN:VCALENDAR\r\nBEGIN:VTODO\r\nSUMMARY:Zürich\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"
+FILES = {
+    "csv": "title,description\r\nZürich,\r\n",
+    "todoist": "TYPE,CONTENT,PRIORITY\r\ntask,Zürich,4\r\n",
+    "json": '[{"title":\r\n"Zürich"}]\r\n',
+    "icalendar": CALENDAR,
+}
+ENCODINGS = {
+    "UTF-8": str.encode,
+    "UTF-8 with a BOM": lambda text: text.encode("utf-8-sig"),
+    "UTF-16 LE": lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+    "UTF-16 BE": lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+    "CR": lambda text: text.replace("\r\n", "\r").encode(),
+    "LF": lambda text: text.replace("\r\n", "\n").encode(),
+    "CR in UTF-16": lambda text: text.replace("\r\n", "\r").encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+@pytest.mark.parametrize("name", FILES)
+def test_file_is_read_in_every_encoding_with_every_line_end(
+    alice, import_file, report, name, encode
+):
+    # The format of Todoist's files is detected from their header.
+    media_type = "csv" if name == "todoist" else name
+    job = import_file(alice, encode(FILES[name]), media_type)
+    assert (job["format"], job["state"]) == (name, "succeeded")
+    assert report(alice, job) == {"created": 1, "refused": 0, "rows": []}
+    assert titles(alice) == ["Zürich"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "content", ["a".encode("utf-16") + b"\x00", b"\xff\xfe\x00\xd8\x00\xd8", b"\xfe\xff\xdc"]
+)
+def test_invalid_utf16_fails_and_imports_nothing(alice, import_file, name, content):
+    job = import_file(alice, content, name, query_string={"format": name})
+    assert job["state"] == "failed"
+    assert job["problem"]["code"] in {"validation_error", "malformed_json"}
+    if name != "json":  # which may have the wrong shape before
+        assert job["problem"]["errors"][0]["detail"].startswith("Line 1")
+    assert titles(alice) == []
+
+
+def test_charset_utf16_is_accepted(alice, import_file):
+    content = FILES["csv"].encode("utf-16")
+    media_type = "text/csv; charset=UTF-16"
+    response = alice.post("/imports", data=content, content_type=media_type)
+    assert response.status_code == 202
 
 
 def test_upload_is_deleted_when_the_job_finishes(alice, import_file, stored):

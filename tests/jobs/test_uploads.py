@@ -107,6 +107,33 @@ def test_file_can_be_sent_in_a_form(send_form, alice, drain, stored, file, field
     assert stored(select(FilePiece.data)) == [(file[0],)]
 
 
+SIZE = 1_500_000
+LARGE = {
+    "short lines": ("tasks.csv", b"title\n" + b"Buy milk\n" * (SIZE // 9)),
+    "CR once, then LF": ("tasks.csv", b"title,description\r\n" + b"a,b\n" * (SIZE // 4)),
+    "only CR": ("tasks.csv", b"title\r" + b"Buy milk\r" * (SIZE // 9)),
+    "one line": ("tasks.json", b"[" + b'{"title":"a"},' * (SIZE // 14) + b'{"title":"z"}]'),
+    "like a boundary": ("tasks.csv", b"title\r\n" + b"--x\r\n" * (SIZE // 5)),
+    "calendar": (
+        "tasks.ics",
+        b"BEGIN:VCALENDAR\r\n"
+        + b"BEGIN:VTODO\r\nSUMMARY:a\r\nEND:VTODO\r\n" * (SIZE // 37)
+        + b"END:VCALENDAR\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file_name", "content"), LARGE.values(), ids=LARGE)
+def test_large_file_of_any_content_is_accepted_in_a_form(alice, stored, file_name, content):
+    header = f'Content-Disposition: form-data; name="file"; filename="{file_name}"\r\n\r\n'
+    body = b"--xyz\r\n" + header.encode() + content + b"\r\n--xyz--\r\n"
+    content_type = "multipart/form-data; boundary=xyz"
+    response = alice.post("/imports", data=body, content_type=content_type)
+    assert response.status_code == 202, response.text
+    pieces = stored(select(FilePiece.data).order_by(FilePiece.number))
+    assert b"".join(data for (data,) in pieces) == content
+
+
 def test_invalid_form_is_rejected(send, send_form, stored):
     file = (CSV, "tasks.csv", "text/csv")
     assert pointers(send_form()) == {"/file"}

@@ -3,9 +3,11 @@
 Readers raise a problem if the file is unreadable, and RowError if a single row is invalid.
 """
 
+import codecs
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import IO, Any, NamedTuple, Protocol
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from typing import IO, Any, NamedTuple, Protocol, cast
 from zoneinfo import ZoneInfo
 
 from app.errors import FieldError, ValidationFailed
@@ -14,8 +16,7 @@ from app.errors import FieldError, ValidationFailed
 Task = dict[str, Any]
 
 # Longer than any task.
-MAX_ROW_BYTES = 1024 * 1024
-BOM = b"\xef\xbb\xbf"
+MAX_ROW_LENGTH = 1024 * 1024
 
 
 class Row(NamedTuple):
@@ -63,32 +64,57 @@ def unreadable(detail: str) -> ValidationFailed:
     return ValidationFailed([field_error(detail)])
 
 
+def encoding_of(start: bytes) -> str:
+    """Return the encoding of a text: UTF-16 with a byte order mark, else UTF-8."""
+    is_utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf16 else "utf-8-sig"
+
+
+def open_text(file: IO[bytes]) -> TextIOWrapper:
+    """Decode a file, and keep its line ends, of which CR is one too.
+
+    Invalid bytes become lone surrogates, or raise UnicodeDecodeError in UTF-16.
+    """
+    buffered = BufferedReader(cast("RawIOBase", file))
+    encoding = encoding_of(buffered.peek(2))
+    errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
+    return TextIOWrapper(buffered, encoding, errors, newline="")
+
+
 class LineReader:
     """Iterates over the lines of a file, with their ends, and limits the length of a row."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._bytes_left = MAX_ROW_BYTES
+        self._file = open_text(file)
+        self._length_left = MAX_ROW_LENGTH
         self.number = 0
 
     def begin_row(self) -> None:
         """Count the next line as the first of a row."""
-        self._bytes_left = MAX_ROW_BYTES
+        self._length_left = MAX_ROW_LENGTH
 
-    def __iter__(self) -> Iterator[bytes]:
-        while line := self._file.readline(self._bytes_left + 1):
+    def __iter__(self) -> Iterator[str]:
+        while line := self._read_line():
             self.number += 1
-            self._bytes_left -= len(line)
-            if self._bytes_left < 0:
-                raise unreadable(f"Line {self.number}: a row is longer than {MAX_ROW_BYTES} bytes.")
-            yield line.removeprefix(BOM) if self.number == 1 else line
+            self._length_left -= len(line)
+            if self._length_left < 0:
+                raise unreadable(
+                    f"Line {self.number}: a row is longer than {MAX_ROW_LENGTH} characters."
+                )
+            yield line
+
+    def _read_line(self) -> str:
+        try:
+            return self._file.readline(self._length_left + 1)
+        except UnicodeDecodeError:
+            raise unreadable(f"Line {self.number + 1} is not UTF-16.") from None
 
 
-def decode_line(line: bytes | bytearray, number: int) -> str:
-    """Decode a line. Raises ValidationFailed if it is not UTF-8."""
+def require_valid(text: str, number: int) -> str:
+    """Return the text of line ``number``. Raises ValidationFailed if its bytes are invalid."""
     try:
-        return line.decode()
-    except UnicodeDecodeError:
+        return text.encode(errors="surrogateescape").decode()
+    except UnicodeError:
         raise unreadable(f"Line {number} is not UTF-8.") from None
 
 

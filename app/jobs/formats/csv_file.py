@@ -10,7 +10,7 @@ from datetime import date
 from io import StringIO
 from typing import IO, Any
 
-from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, unreadable
+from app.jobs.formats.base import LineReader, Row, RowError, Task, require_valid, unreadable
 from app.jobs.schemas import COLUMNS, READ_ONLY
 
 
@@ -48,7 +48,7 @@ class CsvWriter:
 def read_cells(file: IO[bytes]) -> Iterator[Row]:
     """Yield the cells of each row that is not empty, the header first."""
     lines = LineReader(file)
-    reader = csv.reader((decode_line(line, lines.number) for line in lines), strict=True)
+    reader = csv.reader((require_valid(line, lines.number) for line in lines), strict=True)
     is_empty = True
     while True:
         lines.begin_row()

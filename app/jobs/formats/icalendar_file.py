@@ -15,7 +15,7 @@ from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from app.api.parsing import MAX_DEPTH
 from app.clock import time_zones
-from app.jobs.formats.base import LineReader, Row, RowError, Task, decode_line, due_at, unreadable
+from app.jobs.formats.base import LineReader, Row, RowError, Task, due_at, require_valid, unreadable
 from app.tasks.models import Status
 
 STATUSES = {
@@ -37,7 +37,7 @@ TEXT_FIELDS = {
 }
 # Other properties are not parsed, so their errors do not matter.
 RELEVANT = re.compile(
-    rf"(STATUS|PRIORITY|DUE|COMPLETED|{'|'.join(TEXT_FIELDS)})[;:]", re.IGNORECASE
+    rf"(STATUS|PRIORITY|DUE|COMPLETED|PERCENT-COMPLETE|{'|'.join(TEXT_FIELDS)})[;:]", re.IGNORECASE
 )
 TZID = re.compile(r'DUE((?:;(?!TZID=)[^;:"]*)*);TZID=("[^"]*"|[^;:"]*)', re.IGNORECASE)
 # Control characters that text can't contain (RFC 5545, 3.1); line breaks are escaped.
@@ -131,18 +131,19 @@ def _track(components: list[str], number: int, line: str) -> tuple[str, str]:
 
 def _unfold(lines: LineReader) -> Iterator[tuple[int, str]]:
     """Yield content lines, each with the number of its first line (RFC 5545, 3.1)."""
-    # A line may be folded within a multi-byte character, so decode afterwards.
-    content, number = bytearray(), 1
+    # A line may be folded within a multi-byte character, so it is checked afterwards.
+    parts: list[str] = []
+    number = 1
     for line in lines:
-        stripped = line.rstrip(b"\r\n")
-        if stripped[:1] in {b" ", b"\t"} and content:
-            content += stripped[1:]
+        stripped = line.rstrip("\r\n")
+        if stripped[:1] in {" ", "\t"} and parts:
+            parts.append(stripped[1:])
             continue
-        if content:
-            yield number, decode_line(content, number)
-        content, number = bytearray(stripped), lines.number
-    if content:
-        yield number, decode_line(content, number)
+        if parts:
+            yield number, require_valid("".join(parts), number)
+        parts, number = [stripped] if stripped else [], lines.number
+    if parts:
+        yield number, require_valid("".join(parts), number)
 
 
 def _parse_todo(lines: Sequence[str]) -> dict[str, Any]:
@@ -157,7 +158,8 @@ def _parse_todo(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _status(properties: Mapping[str, Any]) -> str:
-    default = "COMPLETED" if "COMPLETED" in properties else "NEEDS-ACTION"
+    is_done = "COMPLETED" in properties or properties.get("PERCENT-COMPLETE") == 100
+    default = "COMPLETED" if is_done else "NEEDS-ACTION"
     name = str(properties.get("STATUS", default)).upper()
     if name not in STATUSES:
         raise RowError(f"STATUS must be one of: {', '.join(STATUSES)}.", "status")

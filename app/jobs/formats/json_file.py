@@ -3,14 +3,13 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from io import TextIOWrapper
 from typing import IO, Any
 
 import orjson
 
 from app.api.parsing import MAX_DEPTH, READ_SIZE, is_too_deep, parse_json
 from app.errors import MalformedJson, ValidationFailed
-from app.jobs.formats.base import MAX_ROW_BYTES, Row, RowError, Task, unreadable
+from app.jobs.formats.base import MAX_ROW_LENGTH, Row, RowError, Task, open_text, unreadable
 from app.jobs.schemas import READ_ONLY
 
 START = re.compile(r'(\{[ \t\r\n]*"tasks"[ \t\r\n]*:[ \t\r\n]*)?\[')
@@ -52,8 +51,8 @@ class JsonArraySplitter:
     """Splits an array into the texts of its elements, with one in memory at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        # Bytes that are not UTF-8 become lone surrogates, which ``_element`` rejects.
-        self._file = TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+        # Invalid bytes become lone surrogates, which ``_element`` rejects.
+        self._file = open_text(file)
         self._buffer = ""
         self._position = 0
         self._line = 1
@@ -130,10 +129,14 @@ class JsonArraySplitter:
     def _read_block(self) -> bool:
         """Append a block to the unread rest of the buffer; return False at the end of the file."""
         length = len(self._buffer) - self._position
-        if length > MAX_ROW_BYTES:
-            raise unreadable(f"Line {self._line}: a task is longer than {MAX_ROW_BYTES} bytes.")
+        if length > MAX_ROW_LENGTH:
+            too_long = f"a task is longer than {MAX_ROW_LENGTH} characters"
+            raise unreadable(f"Line {self._line}: {too_long}.")
         # At least doubles the text, so that a long task is not decoded many times.
-        block = self._file.read(max(READ_SIZE, length))
+        try:
+            block = self._file.read(max(READ_SIZE, length))
+        except UnicodeDecodeError:
+            raise self._malformed("this is not UTF-16") from None
         if block:
             self._buffer, self._position = self._buffer[self._position :] + block, 0
         return bool(block)

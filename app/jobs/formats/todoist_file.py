@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import IO, Any
 
 from app.clock import time_zones
-from app.jobs.formats.base import MAX_ROW_BYTES, Row, RowError, due_at, unreadable
+from app.jobs.formats.base import MAX_ROW_LENGTH, Row, RowError, due_at, unreadable
 from app.jobs.formats.csv_file import cells_by_column, read_cells
 
 FIRST_COLUMNS = ("TYPE", "CONTENT")
@@ -35,7 +35,7 @@ class RawTask:
 
     def add_note(self, note: str) -> None:
         """Add a note, unless the description is too long already."""
-        if self.notes_length <= MAX_ROW_BYTES:
+        if self.notes_length <= MAX_ROW_LENGTH:
             self.notes.append(note)
             self.notes_length += len(note) + 1
 
