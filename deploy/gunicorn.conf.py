@@ -17,7 +17,7 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="task-
 
 from prometheus_client import multiprocess  # noqa: E402
 
-from app.config import ConfigurationError  # noqa: E402
+from app.config import ConfigurationError, address  # noqa: E402
 from app.config import load as load_settings  # noqa: E402
 
 try:
@@ -26,7 +26,7 @@ except ConfigurationError as error:
     sys.exit(str(error))
 
 wsgi_app = "wsgi:app"
-bind = f"{_settings['HOST']}:{_settings['PORT']}"
+bind = address(_settings)
 worker_class = "gthread"
 # Without Redis each worker counts alone: several workers would allow several times the limit.
 _single_worker = _settings["RATELIMIT_ENABLED"] and not _settings["REDIS_URL"]

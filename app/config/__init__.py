@@ -1,6 +1,6 @@
 """Configuration from environment variables."""
 
-from app.config.loading import ConfigSource, ConfigurationError, load
+from app.config.loading import ConfigSource, ConfigurationError, address, load
 from app.config.parsers import database_url
 from app.config.settings import ROOT, SETTINGS, Config, Production, Testing
 
@@ -12,6 +12,7 @@ __all__ = [
     "ConfigurationError",
     "Production",
     "Testing",
+    "address",
     "database_url",
     "load",
 ]

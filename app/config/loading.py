@@ -86,12 +86,23 @@ def _uppercase_attributes(source: type) -> dict[str, Any]:
     return {key: getattr(source, key) for key in dir(source) if key.isupper()}
 
 
+def _mail_domain(public_url: str) -> str:
+    host = urlsplit(public_url).hostname or ""
+    return "localhost" if ":" in host else host
+
+
+def address(values: Mapping[str, Any]) -> str:
+    """Return the address that the server listens on; an IPv6 address is in brackets."""
+    host = values["HOST"]
+    return f"[{host}]:{values['PORT']}" if ":" in host else f"{host}:{values['PORT']}"
+
+
 def _derive(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the extensions."""
-    public_url = values["PUBLIC_URL"] or f"http://{values['HOST']}:{values['PORT']}"
+    public_url = values["PUBLIC_URL"] or f"http://{address(values)}"
     uri = database_url(str(values.get("SQLALCHEMY_DATABASE_URI") or values["DATABASE_URL"] or ""))
     engine_options = _engine_options(uri, values)
-    sender = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{urlsplit(public_url).hostname}"
+    sender = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{_mail_domain(public_url)}"
     return {
         "PUBLIC_URL": public_url,
         # Lets url_for build URLs outside a request.

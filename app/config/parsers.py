@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable
 from email.utils import parseaddr
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+HOST_NAME_RE = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 def boolean(text: str) -> bool:
@@ -29,6 +33,17 @@ def non_negative_integer(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text.strip()):
         raise ValueError("must be an integer from 0 to 999")
     return int(text)
+
+
+def host(text: str) -> str:
+    """Parse an IP address, which may be in brackets, or a host name."""
+    name = text.strip()
+    try:
+        return str(ip_address(name[1:-1] if re.fullmatch(r"\[.*:.*\]", name) else name))
+    except ValueError:
+        if name.replace(".", "").isdigit() or not HOST_NAME_RE.fullmatch(name):
+            raise ValueError("must be an IP address such as 127.0.0.1 or ::, or a name") from None
+    return name
 
 
 def base_url(text: str) -> str:

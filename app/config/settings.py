@@ -53,7 +53,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
     ("PUBLIC_URL", None, "Base URL of every link in responses and emails.", parsers.base_url),
     ("ALLOW_SQLITE", False, "Allows SQLite in production."),
     ("INSTANCE_PATH", str(ROOT / "instance"), "Directory of the SQLite file and the secrets."),
-    ("HOST", "127.0.0.1", "Address that the server listens on."),
+    ("HOST", "127.0.0.1", "Address that the server listens on.", parsers.host),
     ("PORT", 5000, "Port that the server listens on."),
     ("WEB_CONCURRENCY", 2, "Number of worker processes."),
     ("THREADS", 4, "Threads and database connections of each worker."),

@@ -14,6 +14,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.consistency import FAILURES
@@ -149,3 +150,36 @@ def test_export_succeeds_on_any_server(command, tmp_path):
             assert "Traceback" not in server.log.read_text()
         finally:
             server.kill()
+
+
+@pytest.mark.parametrize("host", ["::", "[::1]"])
+def test_server_listens_on_an_ipv6_address(host, tmp_path):
+    with new_database(None, str(tmp_path)) as url:
+        server = Server(url, str(tmp_path), {"HOST": host, "PUBLIC_URL": ""})
+        server.command = [sys.executable, "run.py"]
+        process = subprocess.Popen(
+            server.command,
+            env=server.environ,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            host_name = host.strip("[]")
+            assert process.stdout.readline().startswith(
+                f"The API is at http://[{host_name}]:{server.port}/api/v1,"
+            )
+            live = f"http://[::1]:{server.port}/health/live"
+            wait_for(lambda: answers(live), 30)
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+            process.stdout.close()
+
+
+def answers(url):
+    try:
+        return httpx.get(url).json() == {"status": "ok"}
+    except httpx.ConnectError:
+        return False
