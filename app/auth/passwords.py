@@ -1,9 +1,11 @@
 """Password rules, and hashing of passwords and tokens (NIST SP 800-63B, OWASP ASVS 5.0 V6)."""
 
 import hashlib
+import os
 import unicodedata
 from functools import cache
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -15,6 +17,8 @@ MAX_LENGTH = 128
 
 # OWASP's first recommendation for Argon2id: 19 MiB, two passes, one lane.
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Each hash takes 19 MiB and a processor: more at once take memory and are not faster.
+_hashing = BoundedSemaphore(os.cpu_count() or 1)
 
 
 def normalize(password: str) -> str:
@@ -48,7 +52,8 @@ def _common_passwords() -> frozenset[str]:
 
 def hash_password(password: str) -> str:
     """Return the Argon2id hash of a password."""
-    return hasher.hash(normalize(password))
+    with _hashing:
+        return hasher.hash(normalize(password))
 
 
 def hash_new_password(password: str, *personal: str, pointer: str = "/new_password") -> str:
@@ -67,7 +72,8 @@ def verify(password: str, password_hash: str | None) -> bool:
     """Return whether a password matches a hash; without a hash False, after the same time."""
     known = password_hash or _dummy_hash()
     try:
-        return hasher.verify(known, normalize(password)) and bool(password_hash)
+        with _hashing:
+            return hasher.verify(known, normalize(password)) and bool(password_hash)
     except VerificationError:
         return False
 

@@ -1,6 +1,10 @@
 """Password rules, normalization and hashing."""
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
 
 import pytest
 from argon2 import PasswordHasher
@@ -97,3 +101,34 @@ def test_outdated_hash_is_replaced_at_next_login(accounts, client, monkeypatch, 
     assert not passwords.needs_rehash(new)
     accounts.log_in("alice")
     assert stored(hashes) == [(new,)]
+
+
+def test_no_more_passwords_are_hashed_at_once_than_there_are_processors(monkeypatch):
+    known = passwords.hash_password("a known passphrase")
+    hasher, lock, running, most = passwords.hasher, Lock(), 0, 0
+
+    class Counting:
+        def __getattr__(self, name):
+            def call(*args):
+                nonlocal running, most
+                with lock:
+                    running += 1
+                    most = max(most, running)
+                try:
+                    return getattr(hasher, name)(*args)
+                finally:
+                    with lock:
+                        running -= 1
+
+            return call
+
+    monkeypatch.setattr(passwords, "hasher", Counting())
+    calls = [
+        partial(passwords.verify, "a known passphrase", known),
+        partial(passwords.verify, "a known passphrase", None),
+        partial(passwords.hash_password, "a new passphrase"),
+    ] * 20
+    with ThreadPoolExecutor(len(calls)) as pool:
+        results = list(pool.map(lambda call: call(), calls))
+    assert [result is True for result in results] == [True, False, False] * 20
+    assert 1 <= most <= os.cpu_count()
