@@ -16,7 +16,7 @@ from app.api import api
 from app.api.blueprint import TOKEN_ID, Blueprint, RowIdConverter, TokenIdConverter
 from app.api.jsonschema import Converter, example_of
 from app.api.operation_meta import OperationMeta, get_meta
-from app.api.parsing import MERGE_PATCH
+from app.api.parsing import JSON, MERGE_PATCH
 from app.api.schemas import ProblemSchema
 from app.db.types import MAX_ID
 from app.errors import BadRequest, NotFound, Problem, StaleVersion, all_problems
@@ -219,6 +219,12 @@ def _complete(
     }
     response["headers"] = _headers(*(name for name, present in headers.items() if present))
     responses = {meta.status: response}
+    for status, schema in meta.other_responses.items():
+        responses[status] = {
+            "description": HTTPStatus(status).phrase,
+            "headers": _headers(),
+            "content": {JSON: {"schema": schema, "example": example_of(schema)}},
+        }
     if has_etag:
         responses[304] = {"description": "Not Modified", "headers": _headers("ETag")}
     problems = {

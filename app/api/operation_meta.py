@@ -32,6 +32,7 @@ class OperationMeta:
     has_etag: bool = False
     is_attachment: bool = False
     other_types: Mapping[str, str] = field(default_factory=dict)
+    other_responses: Mapping[int, Schema] = field(default_factory=dict)
     problems: tuple[type[Problem], ...] = ()
     tokens: tuple[SecurityScheme, ...] = ()
     accepts_query: bool = False

@@ -37,7 +37,7 @@ def add_piece(job_id: int, file: JobFile, number: int, data: bytes) -> None:
 
 def store(job_id: int, file: JobFile, content: IO[bytes]) -> None:
     """Store a whole file, piece by piece."""
-    for number, data in enumerate(iter(partial(content.read, PIECE_SIZE), b"")):
+    for number, data in enumerate(_split(content)):
         add_piece(job_id, file, number, data)
 
 
@@ -57,6 +57,12 @@ def open_file(job_id: int, file: JobFile) -> IO[bytes]:
     return io.BufferedReader(_PieceReader(pieces), PIECE_SIZE)
 
 
+def reopen(content: IO[bytes]) -> IO[bytes]:
+    """Return a reader of a file from its start, which does not close the file with itself."""
+    content.seek(0)
+    return io.BufferedReader(_PieceReader(_split(content)), PIECE_SIZE)
+
+
 def stream(job_id: int, file: JobFile) -> Iterator[bytes]:
     """Yield a file; no connection is in use while a slow client receives a piece."""
     # The response is sent outside of the application context.
@@ -72,6 +78,10 @@ def _pieces(job_id: int, file: JobFile, connect: Connect) -> Iterator[bytes]:
             return
         params["after"] = piece.number
         yield piece.data
+
+
+def _split(content: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(content.read, PIECE_SIZE), b"")
 
 
 def _params(job_id: int, file: JobFile) -> dict[str, Any]:

@@ -1,46 +1,37 @@
-"""Imports: tasks created from the rows of an uploaded file, and a report of the invalid rows.
+"""Imports: tasks created from the rows of an uploaded file, and a report of the others.
 
 The whole file is read once before anything is written, so an unreadable file imports nothing.
 Then one transaction per batch stores its tasks, its part of the report and the progress, so a
 retry continues after the last complete batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import orjson
-from marshmallow import ValidationError
-from sqlalchemy import insert, select
+from sqlalchemy import Row, insert, select
 
 from app import clock
-from app.api.parsing import flatten_errors
-from app.auth.models import User
-from app.errors import FieldError, Problem
+from app.auth.models import Actor, User
+from app.errors import Problem
 from app.extensions import db
 from app.jobs import files
 from app.jobs.formats import READERS
-from app.jobs.formats.base import Reader, Row, RowError, unreadable
-from app.jobs.models import Job, JobFile
+from app.jobs.formats.base import NotRead, OpenFile, Reader, unreadable
+from app.jobs.models import FileFormat, Job, JobFile
 from app.jobs.progress import checkpoint, end_job, update_progress
+from app.jobs.reports import Batch, Summary, read_batches
 from app.tasks.models import Task
-from app.tasks.schemas import CreateTaskSchema
 from app.tasks.services import new_rows
 
-# Rows in memory at once, and characters of their texts.
-BATCH_SIZE = 500
-MAX_BATCH_LENGTH = 1024 * 1024
 # Counting this many rows takes less than a lease.
 COUNT_BATCH_SIZE = 20_000
-CREATE_SCHEMA = CreateTaskSchema()
-# Limits of the report.
+# Limits of the report. More invalid rows end the import; skipped ones are then only counted.
 MAX_INVALID_ROWS = 100_000
-MAX_ERRORS_PER_ROW = 5
-MAX_POINTER_LENGTH = 100
-
-
-# Consecutive rows: tasks to create, and report entries of the invalid ones.
-Batch = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]
+MAX_ENTRIES = 200_000
+# Rows that a dry run reads: it holds a thread of the server meanwhile.
+MAX_DRY_RUN_ROWS = 50_000
 
 
 class Import(NamedTuple):
@@ -51,8 +42,9 @@ class Import(NamedTuple):
     time_zone: str
     reader: Reader
 
-    def rows(self) -> Iterator[Row]:
-        return self.reader.rows(files.open_file(self.job_id, JobFile.upload))
+    @property
+    def open_file(self) -> OpenFile:
+        return partial(files.open_file, self.job_id, JobFile.upload)
 
 
 def run(job_id: int, user_id: int, name: str) -> None:
@@ -68,41 +60,64 @@ def run(job_id: int, user_id: int, name: str) -> None:
         _import_rows(running)
 
 
+def dry_run(actor: Actor, *, format: FileFormat, file: IO[bytes]) -> Summary:  # noqa: A002
+    """Return what an import of a file would do, and change nothing.
+
+    Raises MalformedJson or ValidationFailed if the file is unreadable.
+    """
+    reader, summary = READERS[format], Summary()
+    rows = reader.rows(partial(files.reopen, file), summary.not_read)
+    for batch in read_batches(reader, islice(rows, MAX_DRY_RUN_ROWS), actor.time_zone):
+        summary.add(batch)
+    summary.complete = next(rows, None) is None
+    return summary
+
+
 def close_report(job_id: int) -> None:
     """Add the beginning and the end of the report around its rows."""
-    processed, refused, _ = _progress(job_id)
-    counts = f'{{"created":{processed - refused},"refused":{refused},"rows":['
-    files.add_piece(job_id, JobFile.result, 0, counts.encode())
-    files.add_piece(job_id, JobFile.result, processed + 1, b"]}\n")
+    job = _progress(job_id)
+    counts = {
+        "created": job.done - job.refused - job.skipped,
+        "refused": job.refused,
+        "skipped": job.skipped,
+        "not_read": job.not_read,
+    }
+    beginning = orjson.dumps(counts).removesuffix(b"}") + b',"rows":['
+    files.add_piece(job_id, JobFile.result, 0, beginning)
+    files.add_piece(job_id, JobFile.result, job.done + 1, b"]}\n")
 
 
-def _progress(job_id: int) -> tuple[int, int, int | None]:
-    query = select(Job.done, Job.refused, Job.total).where(Job.id == job_id)
-    processed, refused, total = db.session.execute(query).one()
-    return processed, refused, total
+def _progress(job_id: int) -> Row[int, int, int, int | None, dict[str, int]]:
+    columns = (Job.done, Job.refused, Job.skipped, Job.total, Job.not_read)
+    return db.session.execute(select(*columns).where(Job.id == job_id)).one()
 
 
 def _count_rows(running: Import) -> None:
     """Read the whole file, unless an earlier attempt did. Raises Problem if it is unreadable."""
-    if _progress(running.job_id)[2] is not None:
+    if _progress(running.job_id).total is not None:
         return
-    total = 0
-    for total, _ in enumerate(running.rows(), start=1):
+    total, outside = 0, NotRead()
+    for total, _ in enumerate(running.reader.rows(running.open_file, outside), start=1):
         if total % COUNT_BATCH_SIZE == 0:
             with checkpoint():
                 pass
     with checkpoint():
-        update_progress(running.job_id, total=total)
+        update_progress(running.job_id, total=total, not_read=outside)
 
 
 def _import_rows(running: Import) -> None:
-    processed, refused, _ = _progress(running.job_id)
-    for tasks, invalid in _batches(running, processed):
+    processed, refused, skipped, _, counts = _progress(running.job_id)
+    not_read = NotRead(counts)
+    rows = running.reader.rows(running.open_file, NotRead())
+    for batch in read_batches(running.reader, rows, running.time_zone, processed=processed):
+        not_read.merge(batch.not_read)
         with checkpoint():
-            _store(running, (tasks, invalid), processed, refused)
-            processed += len(tasks) + len(invalid)
-            refused += len(invalid)
-            update_progress(running.job_id, done=processed, refused=refused)
+            _store(running, batch, processed, refused + skipped)
+            processed += len(batch)
+            refused += len(batch.refused)
+            skipped += len(batch.skipped)
+            progress = {"refused": refused, "skipped": skipped, "not_read": not_read}
+            update_progress(running.job_id, done=processed, **progress)
         if refused > MAX_INVALID_ROWS:
             break
     too_many = f"More than {MAX_INVALID_ROWS} rows are invalid; the rest of the file was not read."
@@ -111,41 +126,11 @@ def _import_rows(running: Import) -> None:
         end_job(running.job_id, unreadable(too_many) if refused > MAX_INVALID_ROWS else None)
 
 
-def _batches(running: Import, processed: int) -> Iterator[Batch]:
-    """Yield the rows after the first ``processed``."""
-    tasks, invalid, text_length = [], [], 0
-    for number, row in enumerate(islice(running.rows(), processed, None), start=processed + 1):
-        try:
-            task = CREATE_SCHEMA.load(running.reader.fields(row.raw, running.time_zone))
-        except RowError as error:
-            invalid.append(_report_entry(number, row, error.errors))
-        except ValidationError as error:
-            invalid.append(_report_entry(number, row, flatten_errors(error.messages)))
-        else:
-            tasks.append(task)
-            text_length += len(task["title"]) + len(task["description"] or "")
-        if len(tasks) + len(invalid) >= BATCH_SIZE or text_length >= MAX_BATCH_LENGTH:
-            yield tasks, invalid
-            tasks, invalid, text_length = [], [], 0
-    if tasks or invalid:
-        yield tasks, invalid
-
-
-def _report_entry(number: int, row: Row, errors: Iterable[FieldError]) -> Mapping[str, Any]:
-    """Describe an invalid row, briefly: the report must not become as long as the file."""
-    shortened = [
-        {**error, "pointer": error["pointer"][:MAX_POINTER_LENGTH]}
-        for error in islice(errors, MAX_ERRORS_PER_ROW)
-    ]
-    return {"row": number, "line": row.line, "errors": shortened}
-
-
-def _store(running: Import, batch: Batch, processed: int, refused: int) -> None:
-    tasks, invalid = batch
-    if tasks:
-        rows = new_rows(running.user_id, running.time_zone, tasks, clock.now())
+def _store(running: Import, batch: Batch, processed: int, entries_before: int) -> None:
+    if batch.tasks:
+        rows = new_rows(running.user_id, running.time_zone, batch.tasks, clock.now())
         db.session.execute(insert(Task), rows)
-    if invalid:
-        entries = b",\n".join(map(orjson.dumps, invalid))
-        data = b",\n" + entries if refused else entries
-        files.add_piece(running.job_id, JobFile.result, processed + 1, data)
+    if entries := batch.entries if entries_before < MAX_ENTRIES else batch.refused:
+        text = b",\n".join(map(orjson.dumps, entries))
+        piece = b",\n" + text if entries_before else text
+        files.add_piece(running.job_id, JobFile.result, processed + 1, piece)

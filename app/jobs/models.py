@@ -26,6 +26,12 @@ class FileFormat(StrEnum):
     csv = "csv"
     icalendar = "icalendar"
     todoist = "todoist"
+    ticktick = "ticktick"
+    taskwarrior = "taskwarrior"
+    google_tasks = "google_tasks"
+    microsoft_todo = "microsoft_todo"
+    trello = "trello"
+    vikunja = "vikunja"
 
 
 class JobState(StrEnum):
@@ -48,8 +54,9 @@ class JobFile(StrEnum):
 class Job(Model):
     """An export or import.
 
-    ``done`` of ``total`` rows are processed, of which ``refused`` were invalid. ``result_bytes`` is
-    the length of the result file, if there is one.
+    ``done`` of ``total`` rows are processed, of which ``refused`` were invalid and ``skipped`` no
+    tasks; ``not_read`` counts the rows by the names of what they had beyond a task.
+    ``result_bytes`` is the length of the result file, if there is one.
     """
 
     __tablename__ = "jobs"
@@ -74,6 +81,8 @@ class Job(Model):
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
     refused: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(server_default="0", default=0)
+    not_read: Mapped[dict[str, int]] = mapped_column(JSON, server_default="{}", default=dict)
     result_bytes: Mapped[int | None]
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

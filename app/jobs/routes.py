@@ -13,6 +13,7 @@ from app.auth.models import Actor, Scope
 from app.db.pagination import Page
 from app.errors import Conflict
 from app.jobs import schemas, services
+from app.jobs.decorators import dry_run
 from app.jobs.models import FileFormat, Job, JobKind
 from app.jobs.uploads import uploaded_file
 
@@ -34,6 +35,7 @@ def create_export(actor: Actor, data: dict[str, str]) -> tuple[Job, dict[str, st
 @token_required(Scope.tasks_write)
 @blp.arguments(schemas.ImportQuerySchema, location="query")
 @uploaded_file
+@dry_run
 @idempotent
 @blp.alt_response(Conflict)
 @blp.response(202, schemas.JobSchema)
@@ -41,7 +43,7 @@ def create_export(actor: Actor, data: dict[str, str]) -> tuple[Job, dict[str, st
 def create_import(
     actor: Actor, file_format: FileFormat, file: IO[bytes]
 ) -> tuple[Job, dict[str, str]]:
-    """Import the tasks of a file, in the background."""
+    """Import the tasks of a file, in the background; with `dry_run=true`, only report."""
     job = services.create_import(actor, format=file_format, file=file)
     return job, location("jobs.read_job", job_id=job.id)
 

@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 from marshmallow.utils import get_value
 from webargs.fields import DelimitedList
 
-from app.api.fields import AwareDateTime, Enum, Sort
+from app.api.fields import AwareDateTime, Enum, QueryBoolean, Sort
 from app.api.parsing import JSON
 from app.api.schemas import (
     Embedded,
@@ -50,6 +50,7 @@ class CreateExportSchema(ma.Schema):
 
 class ImportQuerySchema(ma.Schema):
     format = Enum(FileFormat)
+    dry_run = QueryBoolean(load_default=False)
 
 
 class JobQuerySchema(FilteredListSchema):
@@ -110,8 +111,11 @@ class JobSchema(ResponseSchema):
 JobPageSchema = page_of(JobSchema)
 
 
-class RowErrorSchema(ma.Schema):
-    """An invalid row: its number, the number of its first line, and its errors."""
+class ReportEntrySchema(ma.Schema):
+    """A row that was not imported: its number, the number of its first line, and why.
+
+    ``errors`` are those of a refused row; ``skipped`` is what a row is that is no task.
+    """
 
     class Meta:
         example = {
@@ -122,19 +126,56 @@ class RowErrorSchema(ma.Schema):
 
     row = fields.Integer(required=True)
     line = fields.Integer(required=True)
-    errors = fields.List(fields.Nested(FieldErrorSchema), required=True)
+    errors = fields.List(fields.Nested(FieldErrorSchema))
+    skipped = fields.String()
+
+
+REPORT_EXAMPLE = {
+    "created": 199,
+    "refused": 1,
+    "skipped": 0,
+    "not_read": {"RRULE": 3},
+    "rows": [ReportEntrySchema.Meta.example],
+}
 
 
 class ResultSchema(ma.Schema):
-    """``tasks`` of an export, or the report of an import."""
+    """``tasks`` of an export, or the report of an import.
+
+    ``not_read`` names what the file has beyond tasks, with the number of rows that have it.
+    """
 
     class Meta:
-        example = {"created": 199, "refused": 1, "rows": [RowErrorSchema.Meta.example]}
+        example = REPORT_EXAMPLE
 
     tasks = fields.List(fields.Nested(TaskSchema))
     created = fields.Integer()
     refused = fields.Integer()
-    rows = fields.List(fields.Nested(RowErrorSchema))
+    skipped = fields.Integer()
+    not_read = fields.Dict(keys=fields.String(), values=fields.Integer())
+    rows = fields.List(fields.Nested(ReportEntrySchema))
+
+
+class DryRunSchema(ma.Schema):
+    """The report that an import would have, with the first rows and tasks.
+
+    ``complete`` is false if the file has more rows than a dry run reads.
+    """
+
+    class Meta:
+        example = {
+            **REPORT_EXAMPLE,
+            "tasks": [CreateTaskSchema.Meta.example],
+            "complete": True,
+        }
+
+    created = fields.Integer(required=True)
+    refused = fields.Integer(required=True)
+    skipped = fields.Integer(required=True)
+    not_read = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    rows = fields.List(fields.Nested(ReportEntrySchema), required=True)
+    tasks = fields.List(fields.Nested(CreateTaskSchema), required=True)
+    complete = fields.Boolean(required=True)
 
 
 # The request bodies of an import.

@@ -1,10 +1,8 @@
 """Uploads of files, as the raw body or as a part of a form."""
 
-import csv
 import hashlib
 from contextlib import ExitStack
 from functools import wraps
-from io import StringIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -16,14 +14,15 @@ from app.api.idempotency import use_body_digest
 from app.api.operation_meta import View, annotate
 from app.api.parsing import READ_SIZE, stream_to_file
 from app.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
-from app.jobs.formats.base import encoding_of, field_error
-from app.jobs.formats.todoist_file import is_todoist
+from app.jobs.formats.base import field_error
+from app.jobs.formats.detection import detect
+from app.jobs.formats.json_tool import MAX_START_LENGTH
 from app.jobs.models import FileFormat
 from app.jobs.schemas import EXTENSIONS, FORM, MEDIA_TYPES
 
 MAX_MEMORY = 1024 * 1024
-MAX_HEADER_LENGTH = 1000
 MAX_PARTS = 10
+MAX_FIELD_LENGTH = 1000
 # The byte order mark of the file decides between UTF-8 and UTF-16.
 CHARSETS = frozenset({"", "utf-8", "utf8", "utf-16"})
 BY_MEDIA_TYPE = {media_type: name for name, media_type in MEDIA_TYPES.items()}
@@ -35,7 +34,7 @@ UNSUPPORTED = (
 
 
 def uploaded_file(view: View) -> View:
-    """Pass the uploaded file and its format to a view."""
+    """Pass the query, the format and the uploaded file to a view."""
 
     @wraps(view)
     def wrapper(actor: Any, query: dict[str, Any], **kwargs: Any) -> Any:
@@ -44,7 +43,7 @@ def uploaded_file(view: View) -> View:
             name, file = _read_file(query.get("format"), stack)
             # The bytes of a form are no fingerprint: its boundary is random.
             use_body_digest(_digest(name, file))
-            return view(actor, name, file, **kwargs)
+            return view(actor, query, name, file, **kwargs)
 
     return annotate(wrapper, BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed)
 
@@ -80,7 +79,7 @@ def _parse_form(body: IO[bytes], stack: ExitStack) -> tuple[str | None, Multipar
         for part in MultipartParser(body, boundary, part_limit=MAX_PARTS, spool_limit=MAX_MEMORY):
             stack.callback(part.close)
             parts.setdefault(part.name, []).append(part)
-        [*_, name] = [None, *(part.value for part in parts["format"] if part.filename is None)]
+        [*_, name] = [None, *(_text(part) for part in parts["format"] if part.filename is None)]
     except ParserLimitReached:
         raise PayloadTooLarge("The form has too many or too large parts.") from None
     except ValueError:
@@ -97,6 +96,14 @@ def _parse_form(body: IO[bytes], stack: ExitStack) -> tuple[str | None, Multipar
     return name, files[0]
 
 
+def _text(part: MultipartPart) -> str:
+    """Return the value of a field. Raises PayloadTooLarge, or ValueError if it is not UTF-8."""
+    if part.size > MAX_FIELD_LENGTH:
+        raise PayloadTooLarge("The form has too many or too large parts.")
+    value: bytes = part.raw
+    return value.decode()
+
+
 def _format_of_part(part: MultipartPart) -> FileFormat | None:
     media_type, options = parse_options_header(part.headers.get("Content-Type"))
     _require_plain_text(options.get("charset", ""))
@@ -109,16 +116,9 @@ def _format(name: str | None, detected: FileFormat | None, file: IO[bytes]) -> F
         return FileFormat(name)
     if detected is None:
         raise UnsupportedMediaType(UNSUPPORTED)
-    if detected == FileFormat.csv and _has_todoist_header(file):
-        return FileFormat.todoist
-    return detected
-
-
-def _has_todoist_header(file: IO[bytes]) -> bool:
-    start = file.read(MAX_HEADER_LENGTH)
+    start = file.read(MAX_START_LENGTH)
     file.seek(0)
-    text = StringIO(start.decode(encoding_of(start), errors="replace"), newline="")
-    return is_todoist(next(csv.reader(text), []))
+    return detect(detected, start)
 
 
 def _digest(name: FileFormat, file: IO[bytes]) -> bytes:

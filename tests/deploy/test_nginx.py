@@ -160,7 +160,7 @@ class TestJourney:
         path = f"/api/v1/jobs/{sent.json['id']}"
         wait_for(lambda: gateway.call("GET", path, headers=bearer).json["finished_at"], 15)
         report = gateway.call("GET", f"{path}/result", headers=bearer)
-        assert report.json == {"created": 300, "refused": 0, "rows": []}
+        assert (report.json["created"], report.json["rows"]) == (300, [])
         longest = Config.MAX_UPLOAD_LENGTH
         for size, by_nginx in ((longest + 1, False), (longest + 2**20, True)):
             response = gateway.call("POST", "/api/v1/imports", b"x" * size, headers)

@@ -7,6 +7,12 @@ MEDIA_TYPES = {
     "csv": "text/csv",
     "todoist": "text/csv",
     "icalendar": "text/calendar",
+    "ticktick": "text/csv",
+    "taskwarrior": "application/json",
+    "google_tasks": "application/json",
+    "microsoft_todo": "application/json",
+    "trello": "application/json",
+    "vikunja": "application/json",
 }
 
 
@@ -49,6 +55,17 @@ def report():
         return response.json
 
     return read
+
+
+def summary(*, created=0, refused=0, skipped=0, not_read=None, rows=()):
+    """Return the report of an import."""
+    return {
+        "created": created,
+        "refused": refused,
+        "skipped": skipped,
+        "not_read": not_read or {},
+        "rows": [*rows],
+    }
 
 
 def tasks_of(user):

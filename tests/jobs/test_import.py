@@ -10,12 +10,12 @@ from sqlalchemy import func, select, update
 
 from app.auth.models import User
 from app.extensions import db
-from app.jobs import imports
+from app.jobs import imports, reports
 from app.jobs.models import FilePiece, Job, JobFile
 from app.outbox import dispatcher, leases
 from app.outbox.models import OutboxMessage
 from app.tasks.models import Task
-from tests.jobs.conftest import tasks_of
+from tests.jobs.conftest import summary, tasks_of
 
 VALID = [{"title": "a"}, {"title": "b", "priority": "high"}, {"title": "c", "status": "completed"}]
 
@@ -43,7 +43,7 @@ def test_valid_rows_become_tasks_like_those_of_the_api(alice, import_file, repor
         "finished_at": "",
         "url": "",
     }
-    assert report(alice, job) == {"created": 3, "refused": 0, "rows": []}
+    assert report(alice, job) == summary(created=3)
     tasks = tasks_of(alice)
     assert [task["title"] for task in tasks] == ["already there", "a", "b", "c"]
     assert [task["position"] for task in tasks] == ["a0", "a1", "a2", "a3"]
@@ -105,15 +105,15 @@ def test_invalid_rows_are_reported_and_the_others_imported(alice, import_file, r
 def test_report_limits_errors_and_pointers(alice, import_file, report):
     row = {"title": "x"} | {"x" * 5000 + str(number): 1 for number in range(20)}
     [entry] = report(alice, import_file(alice, json.dumps([row]), "json"))["rows"]
-    assert len(entry["errors"]) == imports.MAX_ERRORS_PER_ROW
-    assert all(len(error["pointer"]) <= imports.MAX_POINTER_LENGTH for error in entry["errors"])
+    assert len(entry["errors"]) == reports.MAX_ERRORS_PER_ROW
+    assert all(len(error["pointer"]) <= reports.MAX_POINTER_LENGTH for error in entry["errors"])
 
 
 @pytest.mark.parametrize("refused", [3, 4])
 def test_too_many_invalid_rows_end_the_import_and_keep_created_tasks(
     alice, import_file, report, monkeypatch, refused
 ):
-    monkeypatch.setattr(imports, "BATCH_SIZE", 2)
+    monkeypatch.setattr(reports, "BATCH_SIZE", 2)
     monkeypatch.setattr(imports, "MAX_INVALID_ROWS", 3)
     body = json.dumps([{"title": "first"}, *[{}] * refused, {"title": "last"}])
     job = import_file(alice, body, "json")
@@ -200,7 +200,7 @@ def test_file_is_read_in_every_encoding_with_every_line_end(
     media_type = "csv" if name == "todoist" else name
     job = import_file(alice, encode(FILES[name]), media_type)
     assert (job["format"], job["state"]) == (name, "succeeded")
-    assert report(alice, job) == {"created": 1, "refused": 0, "rows": []}
+    assert report(alice, job) == summary(created=1)
     assert titles(alice) == ["Zürich"]
 
 
@@ -212,8 +212,22 @@ def test_invalid_utf16_fails_and_imports_nothing(alice, import_file, name, conte
     job = import_file(alice, content, name, query_string={"format": name})
     assert job["state"] == "failed"
     assert job["problem"]["code"] in {"validation_error", "malformed_json"}
-    if name != "json":  # which may have the wrong shape before
+    if name != "json":  # which may have another structure before
         assert job["problem"]["errors"][0]["detail"].startswith("Line 1")
+    assert titles(alice) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("code", [0xD800, 0xDC80, 0xDCFF, 0xDFFF])
+def test_lone_surrogate_in_utf16_fails_with_its_line(alice, import_file, name, code):
+    text = FILES[name].replace("Zürich", f"{chr(code)}")
+    content = codecs.BOM_UTF16_LE + text.encode("utf-16-le", "surrogatepass")
+    job = import_file(alice, content, name, query_string={"format": name})
+    [error] = job["problem"].get("errors", [job["problem"]])
+    # The line on which the row begins.
+    line = {"csv": 2, "todoist": 2, "json": 1, "icalendar": 3}[name]
+    assert error["detail"].startswith(f"Line {line}")
+    assert "not UTF-16" in error["detail"]
     assert titles(alice) == []
 
 
@@ -230,7 +244,7 @@ def test_upload_is_deleted_when_the_job_finishes(alice, import_file, stored):
 
 
 def test_rows_without_position_go_last_in_file_order(alice, import_file, monkeypatch):
-    monkeypatch.setattr(imports, "BATCH_SIZE", 2)
+    monkeypatch.setattr(reports, "BATCH_SIZE", 2)
     alice.task("first", position="a5")
     body = [{"title": "b"}, {"title": "c"}, {"title": "a", "position": "a0"}, {"title": "d"}]
     import_file(alice, json.dumps(body), "json")
@@ -243,7 +257,7 @@ class TestRetry:
     @pytest.fixture(autouse=True)
     def _small_batches(self, app, monkeypatch):
         monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
-        monkeypatch.setattr(imports, "BATCH_SIZE", 10)
+        monkeypatch.setattr(reports, "BATCH_SIZE", 10)
 
     @pytest.fixture
     def create_job(self, alice):

@@ -150,6 +150,31 @@ def test_invalid_form_is_rejected(send, send_form, stored):
     assert stored(select(Job.id)) == []
 
 
+def form_of(*parts):
+    """Return a form of parts given as header and content."""
+    body = b"".join(b"--xyz\r\n%b\r\n\r\n%b\r\n" % part for part in parts)
+    return {"data": body + b"--xyz--\r\n", "content_type": "multipart/form-data; boundary=xyz"}
+
+
+FILE_HEADER = b'Content-Disposition: form-data; name="file"; filename="a.csv"'
+FORMAT_HEADER = b'Content-Disposition: form-data; name="format"'
+
+
+@pytest.mark.parametrize("charset", [b"utf-8", b"foo", b"utf-16"])
+def test_field_of_a_form_is_utf8_whatever_its_charset(alice, charset):
+    header = FORMAT_HEADER + b"\r\nContent-Type: text/plain; charset=" + charset
+    response = alice.post("/imports", **form_of((FILE_HEADER, CSV), (header, b"csv")))
+    assert (response.status_code, response.json.get("format")) == (202, "csv")
+
+
+def test_field_of_a_form_is_limited_and_valid_text(alice, stored):
+    too_long = form_of((FILE_HEADER, CSV), (FORMAT_HEADER, b"csv" * 1000))
+    assert_problem(alice.post("/imports", **too_long), 413, "payload_too_large")
+    invalid = form_of((FILE_HEADER, CSV), (FORMAT_HEADER, b"\xff"))
+    assert_problem(alice.post("/imports", **invalid), 400, "bad_request")
+    assert stored(select(Job.id)) == []
+
+
 def test_idempotency_key_ignores_the_boundary_of_the_form(alice):
     """HTTP libraries generate a new boundary for each request."""
     responses = []

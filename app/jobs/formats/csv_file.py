@@ -5,13 +5,26 @@ would become part of the title when the file is imported again.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from io import StringIO
 from typing import IO, Any
 
-from app.jobs.formats.base import LineReader, Row, RowError, Task, require_valid, unreadable
+from app.jobs.formats.base import (
+    UNUSED_CELLS,
+    Fields,
+    LineReader,
+    NotRead,
+    OpenFile,
+    Row,
+    RowError,
+    Task,
+    unreadable,
+)
 from app.jobs.schemas import COLUMNS, READ_ONLY
+
+# The names of the columns, and the cells of a row.
+RawCells = tuple[Sequence[str], Sequence[str]]
 
 
 def _format_line(cells: Sequence[str]) -> bytes:
@@ -23,16 +36,17 @@ def _format_line(cells: Sequence[str]) -> bytes:
 class CsvReader:
     """Reads tasks from CSV; the columns may be fewer and in any order."""
 
-    def rows(self, file: IO[bytes]) -> Iterator[Row]:
-        table = read_cells(file)
+    def rows(self, open_file: OpenFile, outside: NotRead) -> Iterator[Row]:
+        table = read_cells(open_file())
         header = next(table).raw
-        _validate_header(header)
+        require_columns(header, COLUMNS, "title")
         for line, cells in table:
             yield Row(line, (header, cells))
 
-    def fields(self, raw: tuple[Sequence[str], Sequence[str]], time_zone: str) -> Mapping[str, Any]:
-        cells = cells_by_column(*raw)
-        return {name: cell for name, cell in cells.items() if cell and name not in READ_ONLY}
+    def fields(self, raw: RawCells, time_zone: str) -> Fields:
+        cells = {name: cell for name, cell in cells_by_column(*raw).items() if cell}
+        values = {name: cell for name, cell in cells.items() if name not in READ_ONLY}
+        return Fields(values, cells.keys() & READ_ONLY)
 
 
 class CsvWriter:
@@ -48,7 +62,7 @@ class CsvWriter:
 def read_cells(file: IO[bytes]) -> Iterator[Row]:
     """Yield the cells of each row that is not empty, the header first."""
     lines = LineReader(file)
-    reader = csv.reader((require_valid(line, lines.number) for line in lines), strict=True)
+    reader = csv.reader(lines, strict=True)
     is_empty = True
     while True:
         lines.begin_row()
@@ -73,13 +87,19 @@ def cells_by_column(header: Sequence[str], cells: Sequence[str]) -> dict[str, st
     return dict(zip(header, cells, strict=True))
 
 
-def _validate_header(names: Sequence[str]) -> None:
-    if unknown := [name for name in names if name not in COLUMNS]:
+def used_columns(cells: dict[str, str], columns: Collection[str]) -> set[str]:
+    """Return which of these columns a row uses."""
+    return {name for name in cells.keys() & columns if cells[name].strip() not in UNUSED_CELLS}
+
+
+def require_columns(names: Sequence[str], known: Collection[str], *required: str) -> None:
+    """Raise ValidationFailed for a header with unknown, duplicate or missing columns."""
+    if unknown := [name for name in names if name not in known]:
         raise unreadable(f"The header has an unknown column: {unknown[0][:100]!r}.")
     if len(set(names)) < len(names):
         raise unreadable("The header has a duplicate column.")
-    if "title" not in names:
-        raise unreadable("The header has no column title.")
+    if missing := [name for name in required if name not in names]:
+        raise unreadable(f"The header has no column {missing[0]}.")
 
 
 def _format_cell(value: Any) -> str:

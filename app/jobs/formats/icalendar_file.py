@@ -6,16 +6,30 @@ and are written as ``X-TASK-TIME-ZONE`` and ``X-TASK-POSITION``.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
-from typing import IO, Any
+from datetime import UTC, date, datetime, tzinfo
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from icalendar import Todo
-from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
+from icalendar.parser import Contentline
 
-from app.api.parsing import MAX_DEPTH
-from app.clock import time_zones
-from app.jobs.formats.base import LineReader, Row, RowError, Task, due_at, require_valid, unreadable
+from app.jobs.formats.base import (
+    MAX_ROW_LENGTH,
+    Fields,
+    NotRead,
+    OpenFile,
+    Row,
+    RowError,
+    RowSkipped,
+    Task,
+    due_at,
+    to_zone,
+    unreadable,
+)
+from app.jobs.formats.icalendar_lines import Component, read_components
+from app.jobs.formats.vtimezone import parse_zone
+from app.jobs.formats.zones import iana_name, require_zone
 from app.tasks.models import Status
 
 STATUSES = {
@@ -36,51 +50,51 @@ TEXT_FIELDS = {
     POSITION: "position",
 }
 # Other properties are not parsed, so their errors do not matter.
-RELEVANT = re.compile(
-    rf"(STATUS|PRIORITY|DUE|COMPLETED|PERCENT-COMPLETE|{'|'.join(TEXT_FIELDS)})[;:]", re.IGNORECASE
-)
-TZID = re.compile(r'DUE((?:;(?!TZID=)[^;:"]*)*);TZID=("[^"]*"|[^;:"]*)', re.IGNORECASE)
+READ = TEXT_FIELDS.keys() | {"STATUS", "PRIORITY", "DUE", "COMPLETED", "PERCENT-COMPLETE"}
+OUT_OF_RANGE = "DUE is out of range."
 # Control characters that text can't contain (RFC 5545, 3.1); line breaks are escaped.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
+# The content lines of VTIMEZONEs, by the number of the calendar and TZID.
+Zones = Mapping[tuple[int, str], tuple[str, ...]]
+
+
+class RawTodo(NamedTuple):
+    """A component, and the zones of its file."""
+
+    component: Component
+    zones: Zones
+
+
 class ICalendarReader:
-    """Reads the VTODOs of one or more calendars."""
+    """Reads the VTODOs of one or more calendars; other components are skipped."""
 
-    def rows(self, file: IO[bytes]) -> Iterator[Row]:
-        lines = LineReader(file)
-        components: list[str] = []
-        todo: Row | None = None
-        has_calendar = False
-        for number, line in _unfold(lines):
-            if todo is None:
-                lines.begin_row()
-            name, value = _track(components, number, line)
-            has_calendar = has_calendar or bool(components)
-            if todo is None:
-                todo = Row(number, []) if (name, value) == ("BEGIN", "VTODO") else None
-            elif "VTODO" not in components:
-                yield todo
-                todo = None
-            elif components[-1] == "VTODO" and RELEVANT.match(line):
-                todo.raw.append(line)
-        if components or not has_calendar:
-            raise unreadable("The file ends before its VCALENDAR does.")
+    def rows(self, open_file: OpenFile, outside: NotRead) -> Iterator[Row]:
+        # A VTIMEZONE may come after the tasks that use it.
+        zones = _read_zones(open_file())
+        for component in read_components(open_file(), _is_read, outside):
+            if component.name != "VTIMEZONE":
+                yield Row(component.line, RawTodo(component, zones))
 
-    def fields(self, raw: list[str], time_zone: str) -> Mapping[str, Any]:
-        # The library would guess the zone of a due time; _zone() does not.
-        zones = [match[2].strip('"') for line in raw if (match := TZID.match(line))]
-        properties = _parse_todo([TZID.sub(r"DUE\1", line) for line in raw])
+    def fields(self, raw: RawTodo, time_zone: str) -> Fields:
+        component = raw.component
+        if component.name != "VTODO":
+            raise RowSkipped(component.name)
+        lines, zone_names = _split_zones(component.lines)
+        properties = _parse_todo(lines)
         texts = {
             TEXT_FIELDS[name]: str(properties[name]) for name in TEXT_FIELDS.keys() & properties
         }
-        return {
+        zone = _find_zone(raw, zone_names[0]) if zone_names else None
+        values = {
             "description": None,
             "status": _status(properties),
             "priority": _priority(properties),
-            **_due(properties, zones, time_zone),
+            **_due(properties, zone, time_zone),
             **texts,
         }
+        return Fields(values, component.not_read | _lost(properties))
 
 
 class ICalendarWriter:
@@ -115,46 +129,86 @@ class ICalendarWriter:
         return content
 
 
-def _track(components: list[str], number: int, line: str) -> tuple[str, str]:
-    """Update the open components by a content line; return its name and value in upper case."""
-    name, _, value = (part.strip().upper() for part in line.partition(":"))
-    if not components and line.strip() and (name, value) != ("BEGIN", "VCALENDAR"):
-        raise unreadable(f"Line {number}: this is outside of a VCALENDAR.")
-    if name == "BEGIN":
-        components.append(value)
-        if len(components) > MAX_DEPTH:
-            raise unreadable(f"Line {number}: nested more than {MAX_DEPTH} levels deep.")
-    elif name == "END" and components.pop() != value:
-        raise unreadable(f"Line {number}: END does not match the last BEGIN.")
-    return name, value
+class Zone(NamedTuple):
+    """The zone of a due time: its IANA name, and how the calendar defines it."""
+
+    name: str | None
+    definition: tzinfo | None
 
 
-def _unfold(lines: LineReader) -> Iterator[tuple[int, str]]:
-    """Yield content lines, each with the number of its first line (RFC 5545, 3.1)."""
-    # A line may be folded within a multi-byte character, so it is checked afterwards.
-    parts: list[str] = []
-    number = 1
+def _is_read(component: str, level: int, name: str) -> bool:
+    return component == "VTODO" and level == 1 and name in READ
+
+
+def _read_zones(file: IO[bytes]) -> Zones:
+    zones: dict[tuple[int, str], tuple[str, ...]] = {}
+    # Many calendars in one file define the same zones.
+    definitions: dict[tuple[str, ...], tuple[str, ...]] = {}
+    length = 0
+    for component in read_components(file, lambda name, *_: name == "VTIMEZONE", NotRead()):
+        lines = tuple(component.lines)
+        if component.name == "VTIMEZONE" and lines not in definitions:
+            definitions[lines] = lines
+            length += component.length
+            if length > MAX_ROW_LENGTH:
+                raise unreadable(f"Line {component.line}: there are too many VTIMEZONEs.")
+        if (name := _zone_id(lines)) is not None:
+            zones[component.calendar, name] = definitions[lines]
+    return zones
+
+
+def _zone_id(lines: Sequence[str]) -> str | None:
     for line in lines:
-        stripped = line.rstrip("\r\n")
-        if stripped[:1] in {" ", "\t"} and parts:
-            parts.append(stripped[1:])
+        if line.upper().startswith("TZID"):
+            return str(_parts(line)[2])
+    return None
+
+
+def _parts(line: str) -> tuple[str, Any, str]:
+    """Return the name, the parameters and the value of a content line. Raises RowError."""
+    try:
+        name, parameters, value = Contentline(line).parts()
+    except ValueError as error:
+        raise _invalid(error) from None
+    return name, parameters, value
+
+
+def _split_zones(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the lines without TZID, and these: the library would guess unknown zones."""
+    rest, names = [], []
+    for line in lines:
+        if line[:3].upper() != "DUE":
+            rest.append(line)
             continue
-        if parts:
-            yield number, require_valid("".join(parts), number)
-        parts, number = [stripped] if stripped else [], lines.number
-    if parts:
-        yield number, require_valid("".join(parts), number)
+        name, parameters, value = _parts(line)
+        zone = parameters.pop("TZID", None)
+        rest.append(str(Contentline.from_parts(name, parameters, value)))
+        if zone is not None and not isinstance(zone, str):
+            raise RowError("DUE has more than one TZID.", "time_zone")
+        names += [zone] if zone is not None else []
+    return rest, names
+
+
+def _find_zone(raw: RawTodo, name: str) -> Zone:
+    definition = raw.zones.get((raw.component.calendar, name))
+    if definition is None:
+        return Zone(require_zone(name), None)
+    return Zone(iana_name(name), parse_zone(definition))
 
 
 def _parse_todo(lines: Sequence[str]) -> dict[str, Any]:
     try:
         todo = Todo.from_ical("\r\n".join(["BEGIN:VTODO", *lines, "END:VTODO", ""]))
     except ValueError as error:
-        raise RowError(f"This VTODO can't be read: {str(error)[:200]}.") from None
+        raise _invalid(error) from None
     for name, value in todo.items():
         if isinstance(value, list):
             raise RowError(f"{name} appears more than once.")
     return dict(todo)
+
+
+def _invalid(error: ValueError) -> RowError:
+    return RowError(f"This VTODO can't be read: {str(error)[:200]}.")
 
 
 def _status(properties: Mapping[str, Any]) -> str:
@@ -173,7 +227,15 @@ def _priority(properties: Mapping[str, Any]) -> str:
     return PRIORITIES[number]
 
 
-def _due(properties: Mapping[str, Any], zones: Sequence[str], default_zone: str) -> dict[str, Any]:
+def _lost(properties: Mapping[str, Any]) -> set[str]:
+    """Return the properties that decide about the status, if they say more than that."""
+    lost = {"COMPLETED"} & properties.keys()
+    return (
+        lost if properties.get("PERCENT-COMPLETE", 0) in {0, 100} else lost | {"PERCENT-COMPLETE"}
+    )
+
+
+def _due(properties: Mapping[str, Any], zone: Zone | None, default_zone: str) -> dict[str, Any]:
     if "DUE" not in properties:
         return {}
     due = getattr(properties["DUE"], "dt", None)
@@ -181,17 +243,11 @@ def _due(properties: Mapping[str, Any], zones: Sequence[str], default_zone: str)
         return {"due_date": due.isoformat()}
     if not isinstance(due, datetime):
         raise RowError("DUE must be a date or a time.", "due_at")
-    zone = _zone(zones[0]) if zones else None
-    return due_at(due, zone, default_zone, "DUE is out of range.")
-
-
-def _zone(name: str) -> str:
-    """Return the IANA name of a zone, which may have a prefix or be a Windows name."""
-    candidates = (name, "/".join(name.split("/")[-2:]), WINDOWS_TO_OLSON.get(name, ""))
-    for candidate in candidates:
-        if candidate in time_zones():
-            return candidate
-    raise RowError("This TZID is unknown.", "time_zone")
+    if zone is None or zone.definition is None or due.tzinfo is not None:
+        return due_at(due, zone and zone.name, default_zone, OUT_OF_RANGE)
+    utc = to_zone(due.replace(tzinfo=zone.definition), UTC, OUT_OF_RANGE)
+    is_same = zone.name is not None and utc == due.replace(tzinfo=ZoneInfo(zone.name))
+    return {"due_at": utc.isoformat(), "time_zone": zone.name if is_same else None}
 
 
 def _parsed(cls: type[date], value: str | date | None) -> date | None:

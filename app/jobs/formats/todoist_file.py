@@ -1,21 +1,48 @@
 """The CSV file of a Todoist project.
 
-Notes are appended to the description of the task above them. Sections, settings, notes on the
-project and indents are ignored.
+Notes are appended to the description of the task above them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import IO, Any
+from typing import Any
 
-from app.clock import time_zones
-from app.jobs.formats.base import MAX_ROW_LENGTH, Row, RowError, due_at, unreadable
-from app.jobs.formats.csv_file import cells_by_column, read_cells
+from app.jobs.formats.base import (
+    MAX_ROW_LENGTH,
+    Fields,
+    NotRead,
+    OpenFile,
+    Row,
+    RowError,
+    RowSkipped,
+    due_at,
+    paragraphs,
+    unreadable,
+)
+from app.jobs.formats.csv_file import (
+    cells_by_column,
+    read_cells,
+    require_columns,
+    used_columns,
+)
+from app.jobs.formats.zones import require_zone
 
 FIRST_COLUMNS = ("TYPE", "CONTENT")
+COLUMNS_NOT_READ = frozenset(
+    {
+        *("IS_COLLAPSED", "INDENT", "AUTHOR", "RESPONSIBLE", "DATE_LANG"),
+        *("DURATION", "DURATION_UNIT", "DEADLINE_LANG", "VIEW_STYLE"),
+    }
+)
+COLUMNS = COLUMNS_NOT_READ | {
+    *FIRST_COLUMNS,
+    *("DESCRIPTION", "PRIORITY", "DATE", "TIMEZONE", "DEADLINE"),
+}
+# Of a note only the content is read.
+NOTE_COLUMNS_NOT_READ = COLUMNS - {*FIRST_COLUMNS}
 PRIORITIES = {"1": "urgent", "2": "high", "3": "medium", "4": "none", "": "none"}
-IGNORED_TYPES = frozenset({"", "section", "meta", "project_note"})
+SKIPPED_TYPES = frozenset({"section", "meta", "project_note", "note"})
 DATE_FORMATS = ("%Y-%m-%d", "%b %d %Y", "%d %b %Y", "%B %d %Y", "%d %B %Y")
 TIME_FORMATS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I %p")
 INVALID_DATE = (
@@ -26,56 +53,65 @@ INVALID_DATE = (
 
 @dataclass(slots=True)
 class RawTask:
-    """The cells of a task, and the notes below it."""
+    """The cells of a row, and the notes below it."""
 
     header: Sequence[str]
     cells: Sequence[str]
     notes: list[str] = field(default_factory=list)
     notes_length: int = 0
+    not_read: set[str] = field(default_factory=set)
 
-    def add_note(self, note: str) -> None:
+    def add_note(self, cells: Sequence[str]) -> None:
         """Add a note, unless the description is too long already."""
+        note = dict(zip(self.header, cells, strict=False))
+        self.not_read |= used_columns(note, NOTE_COLUMNS_NOT_READ)
         if self.notes_length <= MAX_ROW_LENGTH:
-            self.notes.append(note)
-            self.notes_length += len(note) + 1
+            self.notes.append(note.get("CONTENT", ""))
+            self.notes_length += len(self.notes[-1]) + 1
 
 
 class TodoistReader:
     """Reads the tasks of a project."""
 
-    def rows(self, file: IO[bytes]) -> Iterator[Row]:
-        table = read_cells(file)
+    def rows(self, open_file: OpenFile, outside: NotRead) -> Iterator[Row]:
+        table = read_cells(open_file())
         header = next(table).raw
-        if not is_todoist(header) or len(set(header)) < len(header):
+        if not is_todoist(header):
             raise unreadable(f"The header does not begin with {','.join(FIRST_COLUMNS)}.")
-        current: Row | None = None
+        require_columns(header, COLUMNS)
+        task: Row | None = None
         for line, cells in table:
-            row_type = cells[0]
-            if row_type in IGNORED_TYPES:
-                continue
-            if row_type != "note":
-                if current is not None:
-                    yield current
-                current = Row(line, RawTask(header, cells))
-            elif current is not None:
-                current.raw.add_note(cells[1] if len(cells) > 1 else "")
-        if current is not None:
-            yield current
+            if cells[0] == "note" and task is not None:
+                task.raw.add_note(cells)
+            elif any(cells):
+                if task is not None:
+                    yield task
+                row = Row(line, RawTask(header, cells))
+                task = None if cells[0] in SKIPPED_TYPES else row
+                if task is None:
+                    yield row
+        if task is not None:
+            yield task
 
-    def fields(self, raw: RawTask, time_zone: str) -> Mapping[str, Any]:
+    def fields(self, raw: RawTask, time_zone: str) -> Fields:
+        if raw.cells[0] in SKIPPED_TYPES:
+            raise RowSkipped(raw.cells[0])
         cells = cells_by_column(raw.header, raw.cells)
         if cells["TYPE"] != "task":
             raise RowError("TYPE must be task, section, note, project_note or meta.")
         priority = PRIORITIES.get(cells.get("PRIORITY", ""))
         if priority is None:
             raise RowError("PRIORITY must be 1, 2, 3 or 4.", "priority")
-        paragraphs = [cells.get("DESCRIPTION", ""), *raw.notes]
-        return {
+        not_read = used_columns(cells, COLUMNS_NOT_READ) | raw.not_read
+        if cells.get("DATE", "").strip():
+            not_read |= used_columns(cells, {"DEADLINE"})
+        values = {
             "title": cells["CONTENT"],
-            "description": "\n\n".join(filter(None, paragraphs)) or None,
+            "description": paragraphs(cells.get("DESCRIPTION", ""), *raw.notes),
             "priority": priority,
             **_due(cells, time_zone),
         }
+        return Fields(values, not_read)
 
 
 def is_todoist(header: Sequence[str]) -> bool:
@@ -92,10 +128,8 @@ def _due(cells: Mapping[str, str], default_zone: str) -> Mapping[str, Any]:
         raise RowError(INVALID_DATE, "due_date")
     if not isinstance(due, datetime):
         return {"due_date": due.isoformat()}
-    zone = cells.get("TIMEZONE", "") or None
-    if zone is not None and zone not in time_zones():
-        raise RowError("This time zone is unknown.", "time_zone")
-    return due_at(due, zone, default_zone, INVALID_DATE)
+    name = cells.get("TIMEZONE", "")
+    return due_at(due, require_zone(name) if name else None, default_zone, INVALID_DATE)
 
 
 def _parse_date(text: str) -> date | None:
