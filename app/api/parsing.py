@@ -210,8 +210,8 @@ def flatten_errors(messages: Any, pointer: str = "") -> Iterator[errors.FieldErr
         for key, inner in messages.items():
             # "_schema" is marshmallow's key for the whole object, and may be a client's field.
             is_object = key == "_schema" and inner != [UNKNOWN_FIELD]
-            token = _printable(str(key)).replace("~", "~0").replace("/", "~1")
-            yield from flatten_errors(inner, pointer if is_object else f"{pointer}/{token}")
+            step = "" if is_object else pointer_to(str(key))
+            yield from flatten_errors(inner, pointer + step)
     elif isinstance(messages, str):
         yield {"pointer": pointer, "detail": messages}
     else:
@@ -222,9 +222,14 @@ def flatten_errors(messages: Any, pointer: str = "") -> Iterator[errors.FieldErr
 def query_error(name: str, detail: str) -> errors.FieldError:
     """Return the error of a query parameter."""
     detail = UNKNOWN_PARAMETER if detail == UNKNOWN_FIELD else detail
-    return {"parameter": _printable(name), "detail": detail}
+    return {"parameter": printable(name), "detail": detail}
 
 
-def _printable(name: str) -> str:
+def pointer_to(name: str) -> str:
+    """Return the JSON Pointer (RFC 6901) to a member."""
+    return "/" + printable(name).replace("~", "~0").replace("/", "~1")
+
+
+def printable(name: str) -> str:
     """Return a name with lone surrogates escaped, since no JSON text can hold them."""
     return name.encode("utf-8", "backslashreplace").decode()

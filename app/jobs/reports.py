@@ -9,16 +9,15 @@ from marshmallow import ValidationError
 
 from app.api.parsing import flatten_errors
 from app.errors import FieldError
-from app.jobs.formats.base import NotRead, Reader, Row, RowError, RowSkipped
+from app.jobs.formats.base import MAX_NAME_LENGTH, NotRead, Reader, Row, RowError, RowSkipped
 from app.tasks.schemas import CreateTaskSchema
 
 CREATE_SCHEMA = CreateTaskSchema()
 # Rows in memory at once, and characters of their texts.
 BATCH_SIZE = 500
 MAX_BATCH_LENGTH = 1024 * 1024
-# Limits of an entry.
+# Limit of an entry.
 MAX_ERRORS_PER_ROW = 5
-MAX_POINTER_LENGTH = 100
 # The items of each kind in a summary.
 SUMMARY_SIZE = 20
 
@@ -114,6 +113,6 @@ def _fill(items: list[Entry], more: Sequence[Entry]) -> None:
 def _shorten(errors: Iterable[FieldError]) -> list[FieldError]:
     """Limit the errors of a row: the report must not become as long as the file."""
     return [
-        {**error, "pointer": error["pointer"][:MAX_POINTER_LENGTH]}
+        {**error, "pointer": error["pointer"][:MAX_NAME_LENGTH]}
         for error in islice(errors, MAX_ERRORS_PER_ROW)
     ]

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from app.auth.models import User
 from app.extensions import db
 from app.jobs import imports, reports
+from app.jobs.formats.base import MAX_NAME_LENGTH
 from app.jobs.models import FilePiece, Job, JobFile
 from app.outbox import dispatcher, leases
 from app.outbox.models import OutboxMessage
@@ -106,7 +107,17 @@ def test_report_limits_errors_and_pointers(alice, import_file, report):
     row = {"title": "x"} | {"x" * 5000 + str(number): 1 for number in range(20)}
     [entry] = report(alice, import_file(alice, json.dumps([row]), "json"))["rows"]
     assert len(entry["errors"]) == reports.MAX_ERRORS_PER_ROW
-    assert all(len(error["pointer"]) <= reports.MAX_POINTER_LENGTH for error in entry["errors"])
+    assert all(len(error["pointer"]) <= MAX_NAME_LENGTH for error in entry["errors"])
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udfff"])
+@pytest.mark.parametrize("name", ["json", "google_tasks"])
+def test_name_with_a_lone_surrogate_is_reported(alice, import_file, report, name, escape):
+    task = f'[{{"title": "a", "{escape}b": 1}}]'
+    content = task if name == "json" else f'{{"items": {task}}}'
+    job = import_file(alice, content, name, query_string={"format": name})
+    [row] = report(alice, job)["rows"]
+    assert row["errors"] == [{"pointer": f"/{escape}b", "detail": "Unknown field."}]
 
 
 @pytest.mark.parametrize("refused", [3, 4])

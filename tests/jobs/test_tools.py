@@ -423,5 +423,17 @@ def test_long_values_that_are_not_read_are_skipped_piece_by_piece(alice, import_
     assert (result["created"], result["not_read"]["powerUps"]) == (1, 1)
 
 
+@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"\\ud800"])
+def test_name_that_is_not_read_may_be_invalid_text(alice, import_file, report, name):
+    content = trello({"name": "a"}, other=1).encode().replace(b"other", name)
+    result = report(alice, import_file(alice, content, "trello"))
+    shown = {b"\xff": r"\udcff", b"\xed\xa0\x80": r"\udced\udca0\udc80"}.get(name, r"\ud800")
+    assert (result["created"], result["not_read"].get(shown)) == (1, 1)
+    calendar = b"BEGIN:VCALENDAR\nBEGIN:VTODO\nSUMMARY:a\nX-%b:b\nEND:VTODO\nBEGIN:%b\nEND:%b\n"
+    content = calendar.replace(b"%b", name) + b"END:VCALENDAR\n"
+    result = report(alice, import_file(alice, content, "icalendar"))
+    assert (result["created"], result["skipped"], len(result["not_read"])) == (1, 1, 1)
+
+
 def test_each_format_has_a_media_type():
     assert MEDIA_TYPES.keys() == READERS.keys()

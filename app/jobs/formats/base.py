@@ -11,7 +11,7 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from typing import IO, Any, NamedTuple, Protocol, cast
 from zoneinfo import ZoneInfo
 
-from app.api.parsing import UNKNOWN_FIELD
+from app.api.parsing import UNKNOWN_FIELD, pointer_to, printable
 from app.errors import FieldError, ValidationFailed
 
 # The members of a task, as its response schema has them.
@@ -52,7 +52,7 @@ class NotRead(dict[str, int]):
     def add(self, names: Iterable[str], count: int = 1) -> None:
         """Count rows that have these names."""
         for name in names:
-            key = name[:MAX_NAME_LENGTH]
+            key = printable(name)[:MAX_NAME_LENGTH]
             if key not in self and len(self) >= MAX_NAMES:
                 key = OTHER_NAMES
             self[key] = self.get(key, 0) + count
@@ -99,12 +99,12 @@ class RowSkipped(Exception):  # it is no error
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
-        self.kind = kind[:MAX_NAME_LENGTH]
+        self.kind = printable(kind)[:MAX_NAME_LENGTH]
 
 
 def field_error(detail: str, field: str = "") -> FieldError:
     """Return an error of a field, or of the whole body."""
-    return {"pointer": f"/{field}" if field else "", "detail": detail}
+    return {"pointer": pointer_to(field) if field else "", "detail": detail}
 
 
 def unreadable(detail: str) -> ValidationFailed:
