@@ -31,7 +31,7 @@ COUNT_BATCH_SIZE = 20_000
 MAX_INVALID_ROWS = 100_000
 MAX_ENTRIES = 200_000
 # Rows that a dry run reads: it holds a thread of the server meanwhile.
-MAX_DRY_RUN_ROWS = 50_000
+MAX_DRY_RUN_ROWS = 10_000
 
 
 class Import(NamedTuple):
