@@ -3,8 +3,11 @@
 The application does not need this file: ``gunicorn wsgi:app`` works too.
 """
 
+import errno
 import os
+import select
 import shutil
+import signal
 import sys
 import tempfile
 from typing import Any
@@ -53,6 +56,54 @@ def on_starting(server: Any) -> None:
             " counters.",
             _settings["WEB_CONCURRENCY"],
         )
+
+
+class Listener:
+    """A listening socket that may be closed while the event loop still asks it for connections."""
+
+    def __init__(self, listener: Any) -> None:
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+    def accept(self) -> Any:
+        """Accept a connection. Raises BlockingIOError if none waits, or after ``close``."""
+        if self._listener.sock is None:
+            raise BlockingIOError(errno.EAGAIN, "The listening socket is closed.")
+        return self._listener.accept()
+
+    def is_waiting(self) -> bool:
+        """Return whether a connection waits to be accepted."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let the worker close its listening sockets when it is stopped.
+
+    gthread keeps them open until its requests are finished. The kernel would accept connections
+    meanwhile, and reset them when the worker ends.
+    """
+    worker.sockets = [Listener(listener) for listener in worker.sockets]
+    stop: Any = signal.getsignal(signal.SIGTERM)
+
+    def stop_listening(number: int, frame: Any) -> None:
+        stop(number, frame)
+        # In the event loop of the worker, because a signal may interrupt it anywhere.
+        worker.method_queue.defer(close_listeners, worker)
+
+    signal.signal(signal.SIGTERM, stop_listening)
+
+
+def close_listeners(worker: Any) -> None:
+    """Accept the connections that wait already, and no more."""
+    worker.set_accept_enabled(False)
+    for listener in worker.sockets:
+        while listener.is_waiting():
+            worker.accept(listener)
+        listener.close()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

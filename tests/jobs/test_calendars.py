@@ -121,6 +121,11 @@ def test_quoted_parameters_do_not_hide_the_zone(due, parameters):
     assert due(todo(f"DUE;{parameters}:{SUMMER}")) == expected
 
 
+def test_zone_of_a_completion_does_not_matter(due):
+    lines = ("COMPLETED;TZID=/x.org/Europe/Berlin:20300115T090000", f"DUE;TZID=Asia/Tokyo:{SUMMER}")
+    assert due(todo(*lines)) == ("2030-07-15T00:00:00.000000Z", "Asia/Tokyo")
+
+
 class TestDefinedZones:
     """A TZID that a VTIMEZONE of the calendar defines (RFC 5545, 3.2.19)."""
 
@@ -189,6 +194,11 @@ class TestDefinedZones:
     def test_definition_that_cannot_be_read_is_a_reported_row(self, due, rule):
         zone = FIXED.format(name="Home", rule=rule)
         assert due(zone, todo(f"DUE;TZID=Home:{SUMMER}")) == UNSUPPORTED
+
+    @pytest.mark.parametrize("name", ["TZID", "TZIDx", "X-A:b"])
+    def test_definition_without_a_valid_name_defines_nothing(self, due, name):
+        zone = BERLIN.replace("TZID:{name}", name)
+        assert due(zone, todo(f"DUE;TZID=Home:{SUMMER}")) == UNKNOWN
 
     def test_too_many_definitions_are_rejected(self, alice, import_file):
         zones = [BERLIN.format(name=f"Zone {number}") for number in range(4000)]

@@ -6,6 +6,7 @@ and are written as ``X-TASK-TIME-ZONE`` and ``X-TASK-POSITION``.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from app.jobs.formats.base import (
     to_zone,
     unreadable,
 )
-from app.jobs.formats.icalendar_lines import Component, read_components
+from app.jobs.formats.icalendar_lines import Component, name_of, read_components
 from app.jobs.formats.vtimezone import parse_zone
 from app.jobs.formats.zones import iana_name, require_zone
 from app.tasks.models import Status
@@ -51,6 +52,7 @@ TEXT_FIELDS = {
 }
 # Other properties are not parsed, so their errors do not matter.
 READ = TEXT_FIELDS.keys() | {"STATUS", "PRIORITY", "DUE", "COMPLETED", "PERCENT-COMPLETE"}
+TIMES = frozenset({"DUE", "COMPLETED"})
 OUT_OF_RANGE = "DUE is out of range."
 # Control characters that text can't contain (RFC 5545, 3.1); line breaks are escaped.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -158,9 +160,9 @@ def _read_zones(file: IO[bytes]) -> Zones:
 
 
 def _zone_id(lines: Sequence[str]) -> str | None:
-    for line in lines:
-        if line.upper().startswith("TZID"):
-            return str(_parts(line)[2])
+    """Return the TZID of a VTIMEZONE, or None if it has none or an invalid one."""
+    with suppress(RowError):
+        return next((_parts(line)[2] for line in lines if name_of(line) == "TZID"), None)
     return None
 
 
@@ -174,18 +176,18 @@ def _parts(line: str) -> tuple[str, Any, str]:
 
 
 def _split_zones(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the lines without TZID, and these: the library would guess unknown zones."""
+    """Return the lines without TZID, and that of DUE: the library would guess unknown zones."""
     rest, names = [], []
     for line in lines:
-        if line[:3].upper() != "DUE":
+        if (property_name := name_of(line)) not in TIMES:
             rest.append(line)
             continue
         name, parameters, value = _parts(line)
         zone = parameters.pop("TZID", None)
         rest.append(str(Contentline.from_parts(name, parameters, value)))
         if zone is not None and not isinstance(zone, str):
-            raise RowError("DUE has more than one TZID.", "time_zone")
-        names += [zone] if zone is not None else []
+            raise RowError(f"{property_name} has more than one TZID.", "time_zone")
+        names += [zone] if zone is not None and property_name == "DUE" else []
     return rest, names
 
 

@@ -132,12 +132,15 @@ def read_components(file: IO[bytes], is_read: IsRead, outside: NotRead) -> Itera
         raise unreadable("The file ends before its VCALENDAR does.")
 
 
+def name_of(line: str) -> str:
+    """Return the name of a content line in upper case."""
+    return NAME_END.split(line, maxsplit=1)[0].strip().upper()[:MAX_NAME_LENGTH]
+
+
 def _track(stack: list[str], number: int, head: str) -> tuple[str, str]:
     """Update the open components by a line; return its name and value in upper case."""
-    text = head.upper()
-    name = NAME_END.split(text, maxsplit=1)[0].strip()[:MAX_NAME_LENGTH]
-    value = text.partition(":")[2].strip()
-    if not stack and text.strip() and (name, value) != ("BEGIN", CALENDAR):
+    name, value = name_of(head), head.partition(":")[2].strip().upper()
+    if not stack and head.strip() and (name, value) != ("BEGIN", CALENDAR):
         raise unreadable(f"Line {number}: this is outside of a VCALENDAR.")
     if name == "BEGIN":
         stack.append(value)
