@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,6 +24,46 @@ RETURNED_AT = "returned_at"
 Result = TypeVar("Result")
 
 
+class CircuitBreaker:
+    """Lets requests fail at once while the server does not respond.
+
+    Otherwise each request would wait for its timeout, and all threads of the process would wait
+    for the database, also for requests that do not need it. After a timeout, one attempt at a time
+    waits for the server, until it responds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        # An attempt pings, and then connects anew.
+        self._attempt_seconds = 2 * timeout
+        self._lock = Lock()
+        self._next_attempt: float | None = None
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Run a first statement. Raises psycopg.OperationalError if it has no chance."""
+        with self._lock:
+            if self._next_attempt is not None:
+                now = time.monotonic()
+                if now < self._next_attempt:
+                    raise psycopg.OperationalError("The server does not respond.")
+                self._next_attempt = now + self._attempt_seconds
+        try:
+            yield
+        except psycopg.OperationalError:
+            # Whatever the reason, the server may respond to the next attempt.
+            with self._lock:
+                self._next_attempt = self._next_attempt and time.monotonic()
+            raise
+        with self._lock:
+            self._next_attempt = None
+
+    def open(self) -> None:
+        """Record a timeout."""
+        with self._lock:
+            if self._next_attempt is None:
+                self._next_attempt = time.monotonic()
+
+
 class TimeoutConnection(psycopg.Connection[Any]):
     """A connection that waits at most ``timeout_seconds`` for a response.
 
@@ -29,6 +71,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
     """
 
     timeout_seconds: float | None = None
+    breaker: CircuitBreaker | None = None
 
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
@@ -40,21 +83,35 @@ class TimeoutConnection(psycopg.Connection[Any]):
             # A late response must not be read as that of the next statement.
             if self.info.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
+                if self.breaker is not None:
+                    self.breaker.open()
             raise
 
 
 def configure(engine: Engine, timeout: float) -> None:
     """Bound each response to ``timeout`` seconds, and ping connections that were idle."""
-    event.listen(engine, "do_connect", partial(_connect, timeout))
+    breaker = CircuitBreaker(timeout)
+    event.listen(engine, "do_connect", partial(_connect, timeout, breaker))
     event.listen(engine, "checkin", _record_return)
-    event.listen(engine, "checkout", partial(_ping_when_idle, engine.dialect))
+    event.listen(engine, "checkout", partial(_ping_when_idle, engine.dialect, breaker))
 
 
 def _connect(
-    timeout: float, _dialect: Dialect, _record: Any, args: Sequence[Any], options: dict[str, Any]
+    timeout: float,
+    breaker: CircuitBreaker,
+    _dialect: Dialect,
+    _record: Any,
+    args: Sequence[Any],
+    options: dict[str, Any],
 ) -> TimeoutConnection:
-    connection = TimeoutConnection.connect(*args, **options)
+    with breaker.attempt():
+        try:
+            connection = TimeoutConnection.connect(*args, **options)
+        except psycopg.errors.ConnectionTimeout:
+            breaker.open()
+            raise
     connection.timeout_seconds = timeout
+    connection.breaker = breaker
     return connection
 
 
@@ -63,12 +120,17 @@ def _record_return(_connection: Any, record: ConnectionPoolEntry) -> None:
 
 
 def _ping_when_idle(
-    dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any
+    dialect: Dialect,
+    breaker: CircuitBreaker,
+    connection: DBAPIConnection,
+    record: ConnectionPoolEntry,
+    _proxy: Any,
 ) -> None:
     """Raise InvalidatePoolError if an idle connection was lost; the pool then reconnects."""
     if time.monotonic() - record.info.get(RETURNED_AT, math.inf) < IDLE_SECONDS:
         return
     try:
-        dialect.do_ping(connection)
+        with breaker.attempt():
+            dialect.do_ping(connection)
     except dialect.loaded_dbapi.Error as error:
         raise InvalidatePoolError from error

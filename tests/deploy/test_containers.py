@@ -215,3 +215,22 @@ class TestKubernetes:
             for expression in selector.get("matchExpressions", []):
                 selected |= set(expression["values"])
         assert selected == set(PODS)
+
+
+def test_probes_are_those_of_the_deployment_guide():
+    [container] = dict(pods())["api"]["containers"]
+    rows = re.findall(
+        r"(?m)^\| (\w+) \| `(\S+)`.*? \| (\d+) s \| (\d+) s \| (\d+) failures \|",
+        (ROOT / "docs" / "deployment.md").read_text(),
+    )
+    documented = {name: (path, *map(int, numbers)) for name, path, *numbers in rows}
+    assert documented == {
+        name: (
+            (probe := container[f"{name}Probe"])["httpGet"]["path"],
+            probe["periodSeconds"],
+            # Kubernetes' defaults.
+            probe.get("timeoutSeconds", 1),
+            probe.get("failureThreshold", 3),
+        )
+        for name in ("startup", "liveness", "readiness")
+    }
