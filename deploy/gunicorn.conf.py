@@ -22,6 +22,7 @@ from prometheus_client import multiprocess  # noqa: E402
 
 from app.config import ConfigurationError, address  # noqa: E402
 from app.config import load as load_settings  # noqa: E402
+from app.observability.logs import log_formatter  # noqa: E402
 
 try:
     _settings = load_settings()
@@ -39,6 +40,15 @@ threads = _settings["THREADS"]
 keepalive = 75
 graceful_timeout = 30
 loglevel = _settings["LOG_LEVEL"].lower()
+# gunicorn's lines in the format of the application's.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"app": {"()": log_formatter, "log_format": _settings["LOG_FORMAT"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "app"}},
+    "loggers": {"gunicorn.error": {"handlers": ["console"], "propagate": False}},
+    "root": {},
+}
 control_socket_disable = True
 # RFC 9110, 4.1, recommends at least 8000 octets.
 limit_request_line = 8190

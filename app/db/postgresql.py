@@ -42,6 +42,7 @@ class CircuitBreaker:
     def attempt(self) -> Iterator[None]:
         """Run a first statement. Raises psycopg.OperationalError if it has no chance."""
         with self._lock:
+            is_open = self._next_attempt is not None
             if self._next_attempt is not None:
                 now = time.monotonic()
                 if now < self._next_attempt:
@@ -50,9 +51,9 @@ class CircuitBreaker:
         try:
             yield
         except psycopg.OperationalError:
-            # Whatever the reason, the server may respond to the next attempt.
-            with self._lock:
-                self._next_attempt = self._next_attempt and time.monotonic()
+            if is_open:
+                with self._lock:
+                    self._next_attempt = time.monotonic()
             raise
         with self._lock:
             self._next_attempt = None

@@ -1,6 +1,7 @@
 """Logging to standard error: JSON lines in production, text in development."""
 
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,9 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from app.request_context import ResponseEvent, request_context, response_hooks
 
+# What Werkzeug's development server logs.
+ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*m")
+ACCESS_LINE = re.compile(r'\S+ - - \[[^\]]*\] "%s" %s %s')
 REQUEST_LOGGER = logging.getLogger("app.requests")
 
 
@@ -59,6 +63,19 @@ class TextFormatter(logging.Formatter):
         return f"{line} [{request_id}]" if request_id else line
 
 
+def log_formatter(log_format: str) -> logging.Formatter:
+    """Return the formatter for ``json`` or ``text``."""
+    return JsonFormatter() if log_format == "json" else TextFormatter()
+
+
+class WerkzeugFilter(logging.Filter):
+    """Cleans the lines of ``flask run``: no escape codes, and no second line for each request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = ESCAPE_CODES.sub("", str(record.msg))
+        return not ACCESS_LINE.fullmatch(record.msg)
+
+
 def configure_logging(level: str, log_format: str) -> None:
     """Write all log records to standard error, as ``json`` or ``text``."""
     root = logging.getLogger()
@@ -67,8 +84,11 @@ def configure_logging(level: str, log_format: str) -> None:
         handler = logging.StreamHandler()
         handler.name = "app"
         root.addHandler(handler)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setFormatter(log_formatter(log_format))
     root.setLevel(level)
+    werkzeug = logging.getLogger("werkzeug")
+    if not werkzeug.filters:
+        werkzeug.addFilter(WerkzeugFilter())
 
 
 def log_request(event: ResponseEvent) -> None:
