@@ -73,6 +73,24 @@ class RequestContextMiddleware:
         return body
 
 
+class PublicPathMiddleware:
+    """Accepts requests that have the path of PUBLIC_URL, beside those without it.
+
+    So a proxy may serve the API under a path and pass the path, or remove it.
+    """
+
+    def __init__(self, wsgi_app: Any, public_path: str) -> None:
+        self._wsgi_app = wsgi_app
+        self._public_path = public_path
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path: str = environ["PATH_INFO"]
+        if path == self._public_path or path.startswith(f"{self._public_path}/"):
+            environ["PATH_INFO"] = path.removeprefix(self._public_path) or "/"
+        response: Iterable[bytes] = self._wsgi_app(environ, start_response)
+        return response
+
+
 def add_default_headers(
     headers: list[tuple[str, str]], environ: dict[str, Any], request_id: str
 ) -> None:
@@ -126,5 +144,7 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = RequestContextMiddleware(app.wsgi_app, hooks)  # type: ignore[method-assign]
     if count := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]  # as Flask documents
+    if public_path := app.config["PUBLIC_PATH"]:
+        app.wsgi_app = PublicPathMiddleware(app.wsgi_app, public_path)  # type: ignore[method-assign]
     app.session_interface = NoSessions()
     app.before_request(validate_request)

@@ -105,6 +105,7 @@ def _derive(values: Mapping[str, Any]) -> dict[str, Any]:
     sender = values["MAIL_DEFAULT_SENDER"] or f"no-reply@{_mail_domain(public_url)}"
     return {
         "PUBLIC_URL": public_url,
+        "PUBLIC_PATH": urlsplit(public_url).path,
         # Lets url_for build URLs outside a request.
         "SERVER_NAME": urlsplit(public_url).netloc,
         "JWT_SECRET_KEYS": split_secrets(values, "JWT_SECRET_KEY"),

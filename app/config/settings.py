@@ -50,7 +50,12 @@ TABLE: tuple[tuple[Any, ...], ...] = (
         None,
         "Signs tokens. 32 bytes or more. Of several, comma-separated, the first signs, all verify.",
     ),
-    ("PUBLIC_URL", None, "Base URL of every link in responses and emails.", parsers.base_url),
+    (
+        "PUBLIC_URL",
+        None,
+        "Base URL of every link in responses and emails, may have a path.",
+        parsers.base_url,
+    ),
     ("ALLOW_SQLITE", False, "Allows SQLite in production."),
     ("INSTANCE_PATH", str(ROOT / "instance"), "Directory of the SQLite file and the secrets."),
     ("HOST", "127.0.0.1", "Address that the server listens on.", parsers.host),

@@ -34,7 +34,7 @@ PATH_SIGNS = "/:@!$&'()*+,;="
 def to_dict(problem: Problem) -> dict[str, Any]:
     """Return the body of a problem response to the current request."""
     return problem.to_dict(current_app.config["PUBLIC_URL"]) | {
-        "instance": quote(request.path, safe=PATH_SIGNS),
+        "instance": current_app.config["PUBLIC_PATH"] + quote(request.path, safe=PATH_SIGNS),
         "request_id": request_context().request_id,
     }
 

@@ -38,7 +38,10 @@ def end_job(job_id: int, problem: Problem | None = None) -> None:
     """Mark a job as succeeded or failed and delete its upload."""
     files.remove(job_id, JobFile.upload)
     request_id = request_context().request_id or ""
-    origin = {"instance": f"/api/v1/jobs/{job_id}", "request_id": request_id}
+    origin = {
+        "instance": f"{current_app.config['PUBLIC_PATH']}/api/v1/jobs/{job_id}",
+        "request_id": request_id,
+    }
     update_progress(
         job_id,
         state=JobState.failed if problem else JobState.succeeded,

@@ -67,8 +67,9 @@ def certify(folder: Path) -> None:
 class Gateway:
     """An nginx with the configuration of deploy/nginx, except for paths and ports."""
 
-    def __init__(self, folder: Path, upstream: str = "upstream.conf") -> None:
+    def __init__(self, folder: Path, upstream: str = "upstream.conf", prefix: str = "") -> None:
         self.folder = folder
+        self.prefix = prefix
         self.port, self.plain_port = free_port(), free_port()
         self.address = f"https://{NAME}:{self.port}"
         self.upstream = (NGINX / upstream).read_text()
@@ -118,6 +119,12 @@ class Gateway:
             "listen [::]:80": f"listen [::]:{self.plain_port}",
         }.items():
             text = text.replace(written, ours)
+        if self.prefix and name == "task-api.conf":
+            # As docs/deployment.md describes it.
+            before, location, after = text.rpartition("    location / {\n")
+            rewrite = f"        rewrite ^{self.prefix}(/.*)$ $1 last;\n"
+            ours = f"    location {self.prefix}/ {{\n{rewrite}    }}\n\n"
+            text = f"{before}{ours}{location}{after}"
         return text
 
     def command(self, *options: str) -> list[str | Path]:
@@ -234,16 +241,16 @@ class Deployment:
 
 
 @contextmanager
-def deployed(size: int = 2, **settings: str) -> Iterator[Deployment]:
+def deployed(size: int = 2, prefix: str = "", **settings: str) -> Iterator[Deployment]:
     """Run nginx in front of API processes that share one database."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         instance = stack.enter_context(tempfile.TemporaryDirectory())
         server = os.environ.get("TEST_DATABASE_URL")
         url = stack.enter_context(new_database(server, instance))
-        gateway = Gateway(folder)
+        gateway = Gateway(folder, prefix=prefix)
         behind_nginx = {
-            "PUBLIC_URL": gateway.address,
+            "PUBLIC_URL": f"{gateway.address}{prefix}",
             "TRUSTED_PROXIES": "1",
             "RATELIMIT_ENABLED": "0",
             "WEB_CONCURRENCY": "1",

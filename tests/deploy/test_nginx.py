@@ -60,11 +60,12 @@ def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def create_user(gateway):
+def create_user(gateway, prefix=""):
     name = f"ada-{uuid4().hex[:8]}"
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-    assert gateway.call("POST", "/api/v1/auth/register", account).status == 201
-    login = gateway.call("POST", "/api/v1/auth/login", {"username": name, "password": PASSWORD})
+    assert gateway.call("POST", f"{prefix}/api/v1/auth/register", account).status == 201
+    credentials = {"username": name, "password": PASSWORD}
+    login = gateway.call("POST", f"{prefix}/api/v1/auth/login", credentials)
     assert login.status == 200
     return login.json
 
