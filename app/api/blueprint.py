@@ -1,7 +1,8 @@
 """flask-smorest's blueprint with strict parsing, entity tags and problems; URL converters."""
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
@@ -15,8 +16,10 @@ from app import errors
 from app.api import http
 from app.api.operation_meta import View, annotate
 from app.api.parsing import JSON, StrictParser
+from app.db import connections
 from app.db.pagination import Page
 from app.db.types import MAX_ID
+from app.request_context import request_context
 
 ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
 TOKEN_ID = re.compile(r"[0-9a-f]{32}")
@@ -35,6 +38,8 @@ BODY_PROBLEMS = (
     errors.UnsupportedMediaType,
     errors.Conflict,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -84,7 +89,7 @@ class Blueprint(flask_smorest.Blueprint):
                 if request.query_string:
                     http.require_declared_query()
                 response: Response = rendered(*args, **kwargs)
-                return _conditional(response, schema)
+                return _started(_conditional(response, schema))
 
             return annotate(
                 checked,
@@ -144,6 +149,29 @@ def _conditional(response: Response, schema: Schema | None) -> Response:
     if etag and request.method in {"GET", "HEAD"} and http.if_none_match_contains(etag):
         return http.not_modified_response(etag)
     return response
+
+
+def _started(response: Response) -> Response:
+    """Read the first part of a streamed body, while a failure can still become a problem."""
+    if response.is_streamed:
+        # The body is read from connections of its own.
+        connections.release()
+        parts = response.iter_encoded()
+        first = next(parts, b"")
+        if not first and response.content_length:
+            raise errors.NotFound  # deleted since its length was read
+        response.response = _resume(first, parts, request_context().request_id)
+    return response
+
+
+def _resume(first: bytes, parts: Iterator[bytes], request_id: str | None) -> Iterator[bytes]:
+    yield first
+    try:
+        yield from parts
+    except Exception:
+        # The client sees that the body is shorter than its Content-Length.
+        _log.exception("A response was cut off. request_id=%s", request_id)
+        raise
 
 
 class RowIdConverter(BaseConverter):

@@ -6,7 +6,7 @@ docs/decisions/0018-compiled-statements.md has the figures.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from app.db import connections
 from app.db.base import Model
-from app.db.engine import begin_write
+from app.db.engine import begin_write, wrap_error
 from app.db.sqlite import sqlite_write_lock
 from app.db.types import ColumnProcessor, json_result_processor, python_result_processor
 from app.extensions import db
@@ -221,7 +221,7 @@ def execute(engine: Engine, text: str, values: Any, *, writes: bool) -> Rows:
                     connection.invalidate()
                 raise
     except engine.dialect.loaded_dbapi.Error as error:
-        raise _wrap_error(error, engine, text, lost=False) from error
+        raise wrap_error(error, engine.dialect, text=text) from error
 
 
 def _execute(
@@ -242,27 +242,9 @@ def _execute(
         sqlalchemy_connection = transaction or Connection(engine, connection)
         return sqlalchemy_connection.exec_driver_sql(text, params).fetchall()
     request_context().queries += 1
-    cursor = connection.cursor()
     try:
-        cursor.execute(text, values)
-        return cursor.fetchall()
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(text, values)
+            return cursor.fetchall()
     except engine.dialect.loaded_dbapi.Error as error:
-        lost = engine.dialect.is_disconnect(error, connection.dbapi_connection, None)
-        if lost:
-            connection.invalidate(error)
-        raise _wrap_error(error, engine, text, lost=lost) from error
-    finally:
-        cursor.close()
-
-
-def _wrap_error(error: Exception, engine: Engine, text: str, *, lost: bool) -> BaseException:
-    """Return a driver's error as SQLAlchemy's, without the values of parameters."""
-    return DBAPIError.instance(
-        text,
-        None,
-        error,
-        engine.dialect.loaded_dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=lost,
-        dialect=engine.dialect,
-    )
+        raise wrap_error(error, engine.dialect, connection, text) from error

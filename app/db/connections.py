@@ -4,6 +4,7 @@ Two connections in one request would overflow a pool that has one per thread. Ou
 nothing is shared.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
@@ -11,8 +12,11 @@ from typing import Any
 
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
+
+_log = logging.getLogger(__name__)
 
 
 class RequestConnection:
@@ -31,6 +35,17 @@ class RequestConnection:
         self.session = session
         return self.bound
 
+    def release(self) -> None:
+        """Return the connection to the pool; the next statement takes another."""
+        # A session of an outer application context may outlive the request.
+        if self.session is not None and self.session.in_transaction():
+            self.session.close()
+        if self.bound is not None:
+            self.bound.close()
+        if self.pooled is not None:
+            self.pooled.close()
+        self.session = self.bound = self.pooled = None
+
 
 _current: ContextVar[RequestConnection | None] = ContextVar("request_connection", default=None)
 
@@ -44,13 +59,13 @@ def scope() -> Iterator[RequestConnection]:
         yield shared
     finally:
         _current.set(None)
-        # A session of an outer application context may outlive the request.
-        if shared.session is not None and shared.session.in_transaction():
-            shared.session.close()
-        if shared.bound is not None:
-            shared.bound.close()
-        if shared.pooled is not None:
-            shared.pooled.close()
+        shared.release()
+
+
+def release() -> None:
+    """Return the shared connection to the pool before the end of the request."""
+    if (shared := _current.get()) is not None:
+        shared.release()
 
 
 @contextmanager
@@ -79,6 +94,19 @@ class Session(FlaskSession):
         transaction = self.get_transaction()
         self._cached = None if transaction is None else (transaction, connection)
         return connection
+
+    def close(self) -> None:
+        """Close the session. A rollback that fails is only logged: the response is known by now.
+
+        Unlike ``close()``, ``rollback()`` returns the connection then too; the pool discards it.
+        """
+        if self.in_transaction():
+            self.expunge_all()
+            try:
+                self.rollback()
+            except DBAPIError:
+                _log.warning("A rollback failed.", exc_info=True)
+        super().close()
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Any:
         """Return the connection of the request, or else the engine."""

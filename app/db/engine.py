@@ -1,12 +1,14 @@
 """Engines: reads in autocommit, explicit transactions for writes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVarTuple
 
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, Select, event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Dialect, Engine, Select, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from app.db import postgresql, sqlite
 from app.db.postgresql import TimeoutConnection
@@ -41,9 +43,9 @@ def disable_timeouts(conn: Connection) -> None:
     """Remove the time limits of a connection, which does not return to the pool."""
     if conn.dialect.name == "postgresql":
         conn.detach()
-        raw: Any = conn.connection.dbapi_connection
-        raw.timeout_seconds = None
-        raw.execute("SET statement_timeout = 0")
+        with _driver(conn) as raw:
+            raw.timeout_seconds = None
+            raw.execute("SET statement_timeout = 0")
 
 
 def begin_write(conn: Connection) -> None:
@@ -52,14 +54,34 @@ def begin_write(conn: Connection) -> None:
     On SQLite it is IMMEDIATE: it waits for other writers now; a transaction that begins as a
     reader fails with "database is locked" at its first write.
     """
-    _begin(conn.connection.dbapi_connection)
+    with _driver(conn) as raw:
+        _begin(raw)
 
 
 def begin_snapshot(conn: Connection) -> None:
     """Begin a read-only transaction that sees the database as of now until it ends."""
-    raw: Any = conn.connection.dbapi_connection
     is_sqlite = conn.dialect.name == "sqlite"
-    raw.execute("BEGIN" if is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with _driver(conn) as raw:
+        raw.execute("BEGIN" if is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def wrap_error(
+    error: Any, dialect: Dialect, pooled: PoolProxiedConnection | None = None, text: str = ""
+) -> BaseException:
+    """Return a driver's error as SQLAlchemy's, without parameters; discard a lost connection."""
+    lost = pooled is not None and dialect.is_disconnect(error, pooled.dbapi_connection, None)
+    if lost and pooled is not None:
+        pooled.invalidate(error)
+    wrapped: BaseException = DBAPIError.instance(
+        text or None,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=lost,
+        dialect=dialect,
+    )
+    return wrapped
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
@@ -88,6 +110,16 @@ def _begin_before_write(cursor: Any, _statement: str, _parameters: Any, context:
         or context.execution_options.get("locks_rows")
     ):
         _begin(cursor.connection)
+
+
+@contextmanager
+def _driver(conn: Connection) -> Iterator[Any]:
+    """Yield the connection of the driver, whose errors are raised as SQLAlchemy's."""
+    pooled = conn.connection
+    try:
+        yield pooled.dbapi_connection
+    except conn.dialect.loaded_dbapi.Error as error:
+        raise wrap_error(error, conn.dialect, pooled) from error
 
 
 def _begin(connection: Any) -> None:

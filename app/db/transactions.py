@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from sqlalchemy import Table, bindparam, delete, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import begin_snapshot, begin_write, for_update
@@ -36,7 +37,13 @@ def commit(result: Any = None) -> Any:
     if db.session.info.get(_DEFERRED):
         db.session.flush()
         return result
-    db.session.commit()
+    try:
+        db.session.commit()
+    except OperationalError:
+        # After a COMMIT that failed, SQLAlchemy's pool would reuse the connection within the open
+        # transaction, which the next request would commit.
+        db.session().invalidate()
+        raise
     for callback in db.session.info.pop(_CALLBACKS, []):
         callback()
     return result

@@ -6,7 +6,13 @@ from urllib.parse import quote
 
 import orjson
 from flask import Flask, Response, current_app, got_request_exception, request
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
@@ -72,8 +78,8 @@ def handle_database_unavailable(error: Exception) -> Response:
     return render(errors.Unavailable())
 
 
-def handle_database_error(error: DBAPIError) -> Response:
-    """Return 503 if the connection was lost, otherwise 500."""
+def handle_statement_error(error: DBAPIError) -> Response:
+    """Return 500 for a statement that the database rejects, 503 if the connection was lost."""
     if error.connection_invalidated:
         return handle_database_unavailable(error)
     return handle_unexpected_error(error)
@@ -93,7 +99,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Problem, render)
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(IntegrityError, handle_integrity_error)
-    for cls in (OperationalError, InterfaceError, PoolTimeoutError):
+    for cls in (DBAPIError, PoolTimeoutError):
         app.register_error_handler(cls, handle_database_unavailable)
-    app.register_error_handler(DBAPIError, handle_database_error)
+    for cls in (DataError, NotSupportedError, ProgrammingError):
+        app.register_error_handler(cls, handle_statement_error)
     app.register_error_handler(Exception, handle_unexpected_error)
