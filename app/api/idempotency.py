@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from flask import Response, g, request
-from sqlalchemy import delete, func, select
+from sqlalchemy import column, delete, func, select, table
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
@@ -19,13 +19,21 @@ from app.api.http import require_acceptable, require_declared_query
 from app.api.models import IdempotencyRecord
 from app.api.operation_meta import View, annotate
 from app.api.parsing import read_body
+from app.db.engine import for_key_share
 from app.db.transactions import begin, commit, defer_commit, delete_expired
-from app.errors import BadRequest, IdempotencyInProgress, IdempotencyKeyReused, Problem
+from app.errors import (
+    BadRequest,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    Problem,
+    TokenRevoked,
+)
 from app.errors.handlers import render
 from app.extensions import db
 
 RETENTION = timedelta(hours=24)
 KEY_RE = re.compile(r"[!-~]{1,255}")
+USERS = table("users", column("id"))
 STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 
@@ -53,12 +61,18 @@ class IdempotentRequest:
     def lock(self) -> None:
         """Begin the transaction. Raises IdempotencyInProgress while the first request runs.
 
-        SQLite needs no lock: its writers wait for each other, and the second finds the record.
+        The user is locked first: the record refers to it, and is stored last. Raises TokenRevoked
+        if the user was deleted in the meantime. SQLite needs no locks: its writers wait for each
+        other, and the second finds the record.
         """
         begin()
         if db.engine.dialect.name == "postgresql":
             name = func.hashtextextended(f"idempotency {self.user_id} {self.key}", 0)
-            if not db.session.scalar(select(func.pg_try_advisory_xact_lock(name))):
+            lock = select(func.pg_try_advisory_xact_lock(name)).where(USERS.c.id == self.user_id)
+            is_first = db.session.scalar(for_key_share(lock))
+            if is_first is None:
+                raise TokenRevoked
+            if not is_first:
                 raise IdempotencyInProgress
 
     def store(self, response: Response) -> None:

@@ -7,12 +7,13 @@ from functools import wraps
 from typing import Any
 
 from flask import current_app, request
+from sqlalchemy.exc import IntegrityError
 
 from app import errors
 from app.api.operation_meta import SecurityScheme, View, annotate, get_meta
 from app.auth import jwt
 from app.auth.models import Actor, Scope, TokenType
-from app.auth.services import personal_tokens, sessions
+from app.auth.services import account, personal_tokens, sessions
 from app.request_context import request_context
 
 RESULT = "task_api.authentication"
@@ -48,7 +49,7 @@ def token_required(scope: Scope) -> Callable[[View], View]:
             actor = authenticate_request("access", "personal")
             if scope not in actor.scopes:
                 raise errors.InsufficientScope(scope)
-            return view(actor, *args, **kwargs)
+            return _call(view, actor, *args, **kwargs)
 
         tokens = (SCHEMES["access"], replace(SCHEMES["personal"], scope=scope.value))
         return annotate(wrapper, *PROBLEMS, errors.InsufficientScope, tokens=tokens)
@@ -70,12 +71,21 @@ def session_required(
             actor = authenticate_request(*types)
             if fresh and not actor.fresh:
                 raise errors.FreshTokenRequired
-            return view(actor, *args, **kwargs)
+            return _call(view, actor, *args, **kwargs)
 
         problems = (*PROBLEMS, errors.FreshTokenRequired) if fresh else PROBLEMS
         return annotate(wrapper, *problems, tokens=tuple(SCHEMES[type_] for type_ in types))
 
     return decorator
+
+
+def _call(view: View, actor: Actor, *args: Any, **kwargs: Any) -> Any:
+    """Call a view. Raises TokenRevoked if it fails since its user was deleted in the meantime."""
+    try:
+        return view(actor, *args, **kwargs)
+    except (errors.NotFound, errors.InvalidCredentials, IntegrityError):
+        account.ensure_exists(actor)
+        raise
 
 
 def refresh_token_required(view: View) -> View:

@@ -26,6 +26,16 @@ def for_update(statement: Select[*Columns], **options: Any) -> Select[*Columns]:
     return statement.with_for_update(**options).execution_options(locks_rows=True)
 
 
+def for_key_share(statement: Select[*Columns]) -> Select[*Columns]:
+    """Keep the rows that a SELECT returns from being deleted until the end of the transaction.
+
+    It locks as the check of a foreign key does, but when the caller chooses. A transaction that
+    locks rows of a user and then the user, or several rows in its own order, would deadlock with a
+    deletion of the user, which locks the user first, then its rows: so it locks the user first too.
+    """
+    return for_update(statement, read=True, key_share=True)
+
+
 def configure_engines(engines: Iterable[Engine], *, timeout: float) -> None:
     """Configure engines to read in autocommit and to begin a transaction before a write.
 

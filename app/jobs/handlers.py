@@ -7,24 +7,30 @@ from app.errors import InternalError
 from app.extensions import db
 from app.jobs import exports, files, imports
 from app.jobs.models import Job, JobFile, JobKind, JobState
-from app.jobs.progress import checkpoint, end_job, update_progress
+from app.jobs.progress import checkpoint, end_job, lock_owner, update_progress
 from app.outbox.queue import handler
 
 RUNNERS = {JobKind.export: exports.run, JobKind.import_: imports.run}
 
 
 def run(job_id: int) -> None:
-    """Run a job, unless it is finished or was deleted with its owner."""
+    """Run a job, unless it is finished or was deleted with its owner, perhaps in the middle."""
     job = _unfinished(job_id)
     if job is None:
         return
-    with checkpoint():
-        update_progress(job_id, state=JobState.running)
-    RUNNERS[JobKind(job.kind)](job_id, job.user_id, job.format)
+    try:
+        with checkpoint():
+            update_progress(job_id, state=JobState.running)
+        RUNNERS[JobKind(job.kind)](job_id, job.user_id, job.format)
+    except Exception:
+        db.session.rollback()
+        if _unfinished(job_id) is not None:
+            raise
 
 
 def record_failure(*, final: bool, job_id: int) -> None:
     """Record a failed attempt; the last one fails the job. Imported tasks stay and are reported."""
+    lock_owner(job_id)
     if not final:
         update_progress(job_id, state=JobState.retrying)
     elif (job := _unfinished(job_id)) is not None:

@@ -5,27 +5,42 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app import clock
+from app.auth.models import User
+from app.db.engine import for_key_share
 from app.db.transactions import commit
 from app.errors import Problem
 from app.extensions import db
 from app.jobs import files
 from app.jobs.models import Job, JobFile, JobState
-from app.outbox.leases import renew_lease
+from app.outbox.leases import current_message, renew_lease
 from app.request_context import request_context
+
+
+class JobDeleted(Exception):
+    """The job was deleted with its owner."""
 
 
 @contextmanager
 def checkpoint() -> Iterator[None]:
     """Commit the changes of the block and renew the lease of the job.
 
-    Raises LeaseLost if another worker has taken over the job.
+    Raises LeaseLost if another worker has taken over the job, JobDeleted if it is gone.
     """
     renew_lease()
+    if not lock_owner(current_message.get().payload["job_id"]):
+        raise JobDeleted
     yield
     commit()
+
+
+def lock_owner(job_id: int) -> bool:
+    """Lock the owner of a job before the job and its files; return whether there is one."""
+    owner_id = select(Job.user_id).where(Job.id == job_id).scalar_subquery()
+    owner = for_key_share(select(User.id).where(User.id == owner_id))
+    return db.session.scalar(owner) is not None
 
 
 def update_progress(job_id: int, **values: Any) -> None:

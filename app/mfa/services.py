@@ -12,7 +12,7 @@ from app import clock
 from app.audit import services as audit
 from app.audit.models import Event
 from app.auth import mfa_challenges
-from app.auth.models import Actor, RecoveryCode, SecondFactor
+from app.auth.models import Actor, RecoveryCode, SecondFactor, User
 from app.auth.services.account import get_account
 from app.auth.services.sessions import create_session
 from app.db.engine import for_update
@@ -132,13 +132,14 @@ def _get_own(actor: Actor) -> SecondFactor:
 
 
 def _lock(user_id: int) -> SecondFactor | None:
-    """Return a second factor with its user, both locked, so that codes are verified in turn."""
+    """Return a second factor with its user, who is locked, so that codes are verified in turn."""
+    db.session.execute(for_update(select(User.id).where(User.id == user_id)))
     statement = (
         select(SecondFactor)
         .options(joinedload(SecondFactor.user, innerjoin=True))
         .where(SecondFactor.user_id == user_id)
     )
-    return db.session.scalar(for_update(statement))
+    return db.session.scalar(statement)
 
 
 def _verify_code(factor: SecondFactor, code: str) -> bool:

@@ -39,7 +39,7 @@ def run_batch(
     If ``atomic``, raise the problem of the first that fails, with its index, and change nothing.
     """
     ids = [operation.id for operation in operations if operation.id is not None]
-    _check(operations, services.lock_rows(actor, ids) if ids else {})
+    _check(operations, services.lock_all(actor, ids) if ids else {})
     if atomic:
         _raise_first_problem(operations)
     now = clock.now()

@@ -12,6 +12,7 @@ from sqlalchemy import Table, bindparam, func, null, select, update
 from app import clock
 from app.auth.models import User
 from app.auth.permissions import NOTIFIED_WHEN_DUE
+from app.db.engine import for_key_share
 from app.db.transactions import commit
 from app.extensions import db
 from app.outbox.queue import handler
@@ -92,6 +93,7 @@ def _process_batch() -> int:
 def _check_again(user_id: int) -> None:
     """Check the due dates of a user again after a change of its time zone."""
     now = clock.now()
+    db.session.execute(for_key_share(select(User.id).where(User.id == user_id)))
     affected = (
         select(Task.id)
         .where(

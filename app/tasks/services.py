@@ -11,7 +11,7 @@ from app.audit import services as audit
 from app.audit.models import Event
 from app.auth.models import Actor, User
 from app.db.compiled import CompiledInsert, CompiledSelect, CompiledUpdate
-from app.db.engine import for_update
+from app.db.engine import for_key_share, for_update
 from app.db.pagination import Page
 from app.db.transactions import begin, commit
 from app.db.types import ExpectedVersions
@@ -53,6 +53,13 @@ LOCK_ROWS = for_update(
     .where(Task.id.in_(bindparam("task_ids", expanding=True)), permissions.can_view)
     .order_by(Task.id),
     of=Task,
+)
+_owners = select(Task.created_by).where(
+    Task.id.in_(bindparam("task_ids", expanding=True)), permissions.can_view
+)
+_actor = select(bindparam("actor_id", type_=User.id.type))
+LOCK_OWNERS = for_key_share(
+    select(User.id).where(User.id.in_(_owners.union(_actor))).order_by(User.id)
 )
 INSERT_ROWS = insert(TABLE).returning(TABLE.c.id)
 DELETE_ROWS = delete(TABLE).where(TABLE.c.id.in_(bindparam("task_ids", expanding=True)))
@@ -200,6 +207,13 @@ def lock_rows(actor: Actor, task_ids: Sequence[int]) -> Mapping[int, TaskRow]:
     """Lock the tasks that the actor may see; return them by id, with their ``owner_zone``."""
     params = {"task_ids": task_ids, **permissions.can_view_params(actor)}
     return {row["id"]: dict(row) for row in db.session.execute(LOCK_ROWS, params).mappings()}
+
+
+def lock_all(actor: Actor, task_ids: Sequence[int]) -> Mapping[int, TaskRow]:
+    """Lock several tasks, after their owners and the actor."""
+    params = {"task_ids": task_ids, **permissions.can_view_params(actor)}
+    db.session.execute(LOCK_OWNERS, params)
+    return lock_rows(actor, task_ids)
 
 
 def insert_rows(actor: Actor, rows: Sequence[dict[str, Any]]) -> list[TaskRow]:

@@ -54,10 +54,11 @@ def list_users(
     )
 
 
-def get_user(actor: AnyActor, user_id: int) -> User:
+def get_user(actor: AnyActor, user_id: int, *, lock: bool = False) -> User:
     """Return a user. Raises NotFound, or Forbidden for another user if the actor is no admin."""
     permissions.require_admin_or_self(actor, user_id)
-    return _get(select(User).where(User.id == user_id))
+    statement = select(User).where(User.id == user_id)
+    return _get(for_update(statement) if lock else statement)
 
 
 def find_user(actor: AnyActor, name: str) -> User:
@@ -110,7 +111,7 @@ def reset_password(actor: AnyActor, user_id: int, *, new_password: str) -> User:
 
     Raises Forbidden, NotFound, or ValidationFailed for a weak password.
     """
-    user = get_user(actor, user_id)
+    user = get_user(actor, user_id, lock=True)
     replace_password(user, new_password, actor_id=actor.id)
     return commit(user)
 

@@ -25,7 +25,7 @@ COUNTS = [
     ("POST", "/reauthenticate", {"password": PASSWORD}, 200, 2),
     ("POST", "/logout", None, 204, 3),
     ("GET", "/sessions", None, 200, 2),
-    ("DELETE", "/sessions", None, 204, 3),
+    ("DELETE", "/sessions", None, 204, 4),
     ("DELETE", "/sessions/<token_id:session_id>", None, 204, 3),
     ("GET", "/tokens", None, 200, 2),
     ("POST", "/tokens", {"name": "script", "scopes": ["tasks:read"]}, 201, 5),

@@ -10,11 +10,11 @@ COUNTS = [
     ("POST", "/totp", None, 201, 4),
     ("POST", "/totp", "enrolled", 201, 4),
     ("GET", "/totp", "confirmed", 200, 2),
-    ("POST", "/totp/confirm", "enrolled", 200, 5),
-    ("DELETE", "/totp", "confirmed", 204, 5),
-    ("POST", "/login/second-factor", "totp", 200, 4),
-    ("POST", "/login/second-factor", "recovery", 200, 5),
-    ("POST", "/login/second-factor", "wrong", 401, 3),
+    ("POST", "/totp/confirm", "enrolled", 200, 6),
+    ("DELETE", "/totp", "confirmed", 204, 6),
+    ("POST", "/login/second-factor", "totp", 200, 5),
+    ("POST", "/login/second-factor", "recovery", 200, 6),
+    ("POST", "/login/second-factor", "wrong", 401, 4),
 ]
 
 

@@ -61,6 +61,12 @@ def get_account(actor: Actor, *, lock: bool = False) -> User:
     return user
 
 
+def ensure_exists(actor: Actor) -> None:
+    """Roll back, and raise TokenRevoked if the actor's user was deleted in the meantime."""
+    db.session.rollback()
+    get_account(actor)
+
+
 def update_account(actor: Actor, changes: Mapping[str, Any]) -> User:
     """Apply ``changes`` to the actor's user.
 

@@ -102,7 +102,8 @@ def create_token(
     if expires_at is not None and expires_at <= now:
         raise ValidationFailed([{"pointer": "/expires_at", "detail": "Must be in the future."}])
     # Locked, so that concurrent requests count in turn.
-    db.session.execute(for_update(select(User.id).where(User.id == actor.id)))
+    owner = select(User.id).where(User.id == actor.id)
+    db.session.execute(for_update(owner, key_share=True))
     count = db.session.scalar(select(func.count()).where(permissions.owns_token(actor.id)))
     if (count or 0) >= MAX_TOKENS:
         raise Conflict(f"There are {MAX_TOKENS} tokens already; delete one first.")

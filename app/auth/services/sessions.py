@@ -13,6 +13,7 @@ from app.audit.models import Event
 from app.auth import jwt, permissions
 from app.auth.jwt import Claims
 from app.auth.models import Actor, Session, User
+from app.auth.services.account import get_account
 from app.db.compiled import CompiledSelect
 from app.db.engine import for_update
 from app.db.pagination import KeysetPaginator, Page
@@ -161,6 +162,7 @@ def end_session(actor: Actor, session_id: str) -> None:
 
 def end_other_sessions(actor: Actor) -> None:
     """End all sessions of the actor except the current one."""
+    get_account(actor, lock=True)
     delete_other_sessions(actor)
     audit.record_own(Event.other_sessions_ended, actor.id)
     commit()
