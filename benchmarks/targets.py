@@ -40,6 +40,7 @@ SETTINGS = {
 }
 PRODUCTION = {
     "FLASK_CONFIG": "production",
+    "ALLOW_HTTP": "1",
     "ALLOW_SQLITE": "1",
     "METRICS": "1",
     "JWT_SECRET_KEY": SECRET,

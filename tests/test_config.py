@@ -124,6 +124,18 @@ def test_source_of_another_type_raises_type_error(source, type_name):
         create_app(source)
 
 
+def test_allowed_http_is_accepted_in_production():
+    insecure = GOOD | {"PUBLIC_URL": "http://api.internal"}
+    problem = "PUBLIC_URL is not https; set ALLOW_HTTP=1 to allow it in production."
+    assert find_problems(None, insecure) == [problem]
+    assert load(None, insecure | {"ALLOW_HTTP": "1"})["PUBLIC_URL"] == "http://api.internal"
+
+
+def test_development_accepts_http_and_every_origin(environ):
+    values = load(None, environ | {"PUBLIC_URL": "http://h", "CORS_ORIGINS": "*"})
+    assert values["PUBLIC_URL"] == "http://h"
+
+
 def test_error_lists_every_problem():
     environ = {"FLASK_CONFIG": "production", "FLASK_DEBUG": "1", "PORT": "http"}
     assert find_problems(None, environ) == [

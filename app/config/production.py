@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.config.parsers import boolean
 from app.config.secret_keys import SECRET_KEYS, is_placeholder, split_secrets
@@ -19,6 +20,21 @@ def is_debug(values: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
 
 def find_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each unsafe or missing setting with its problem."""
+    yield from _secret_problems(values)
+    if not values["PUBLIC_URL"]:
+        yield "PUBLIC_URL", "is not set."
+    elif urlsplit(values["PUBLIC_URL"]).scheme != "https" and not values["ALLOW_HTTP"]:
+        yield "PUBLIC_URL", "is not https; set ALLOW_HTTP=1 to allow it in production."
+    if values["CORS_ORIGINS"] == ["*"]:
+        yield "CORS_ORIGINS", "allows every origin; list the origins."
+    database = str(values.get("SQLALCHEMY_DATABASE_URI") or values["DATABASE_URL"] or "")
+    if not database:
+        yield "DATABASE_URL", "is not set."
+    if database.startswith("sqlite") and not values["ALLOW_SQLITE"]:
+        yield "DATABASE_URL", "is SQLite; set ALLOW_SQLITE=1 to allow it in production."
+
+
+def _secret_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in SECRET_KEYS:
         secrets = split_secrets(values, name)
         if not secrets:
@@ -28,10 +44,3 @@ def find_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, f"is shorter than {MIN_SECRET_BYTES} bytes."
             elif is_placeholder(secret):
                 yield name, "is a placeholder."
-    if not values["PUBLIC_URL"]:
-        yield "PUBLIC_URL", "is not set."
-    database = str(values.get("SQLALCHEMY_DATABASE_URI") or values["DATABASE_URL"] or "")
-    if not database:
-        yield "DATABASE_URL", "is not set."
-    if database.startswith("sqlite") and not values["ALLOW_SQLITE"]:
-        yield "DATABASE_URL", "is SQLite; set ALLOW_SQLITE=1 to allow it in production."

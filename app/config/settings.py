@@ -56,6 +56,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
         "Base URL of every link in responses and emails, may have a path.",
         parsers.base_url,
     ),
+    ("ALLOW_HTTP", False, "Allows a `PUBLIC_URL` with http in production."),
     ("ALLOW_SQLITE", False, "Allows SQLite in production."),
     ("INSTANCE_PATH", str(ROOT / "instance"), "Directory of the SQLite file and the secrets."),
     ("HOST", "127.0.0.1", "Address that the server listens on.", parsers.host),

@@ -40,6 +40,11 @@ UNSAFE = {
         "DATABASE_URL is SQLite; set ALLOW_SQLITE=1 to allow it in production.",
     ),
     "no address": ({"PUBLIC_URL": ""}, "PUBLIC_URL is not set."),
+    "links without TLS": (
+        {"PUBLIC_URL": "HTTP://api.example.com"},
+        "PUBLIC_URL is not https; set ALLOW_HTTP=1 to allow it in production.",
+    ),
+    "every origin": ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS allows every origin; list the origins."),
 }
 WAYS = {
     "run.py": ["run.py"],
@@ -168,6 +173,7 @@ def break_lines(caller, access):
 def test_s2_logs_have_no_secrets_and_no_forged_lines(form):
     settings = SECRETS | {
         "FLASK_CONFIG": "production",
+        "ALLOW_HTTP": "1",
         "ALLOW_SQLITE": "1",
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": form,
