@@ -89,7 +89,8 @@ class Blueprint(flask_smorest.Blueprint):
                 if request.query_string:
                     http.require_declared_query()
                 response: Response = rendered(*args, **kwargs)
-                return _started(_conditional(response, schema))
+                response = _conditional(response, schema)
+                return _started(response) if response.is_streamed else response
 
             return annotate(
                 checked,
@@ -153,14 +154,13 @@ def _conditional(response: Response, schema: Schema | None) -> Response:
 
 def _started(response: Response) -> Response:
     """Read the first part of a streamed body, while a failure can still become a problem."""
-    if response.is_streamed:
-        # The body is read from connections of its own.
-        connections.release()
-        parts = response.iter_encoded()
-        first = next(parts, b"")
-        if not first and response.content_length:
-            raise errors.NotFound  # deleted since its length was read
-        response.response = _resume(first, parts, request_context().request_id)
+    # The body is read from connections of its own.
+    connections.release()
+    parts = response.iter_encoded()
+    first = next(parts, b"")
+    if not first and response.content_length:
+        raise errors.NotFound  # deleted since its length was read
+    response.response = _resume(first, parts, request_context().request_id)
     return response
 
 

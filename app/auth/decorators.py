@@ -17,6 +17,8 @@ from app.auth.services import account, personal_tokens, sessions
 from app.request_context import request_context
 
 RESULT = "task_api.authentication"
+# How a view may fail if its user was deleted in the meantime.
+GONE = (errors.NotFound, errors.InvalidCredentials, IntegrityError)
 
 SCHEMES: Mapping[TokenType, SecurityScheme] = {
     "access": SecurityScheme("accessToken", "The access token from login or refresh."),
@@ -49,7 +51,11 @@ def token_required(scope: Scope) -> Callable[[View], View]:
             actor = authenticate_request("access", "personal")
             if scope not in actor.scopes:
                 raise errors.InsufficientScope(scope)
-            return _call(view, actor, *args, **kwargs)
+            try:
+                return view(actor, *args, **kwargs)
+            except GONE:
+                account.ensure_exists(actor)
+                raise
 
         tokens = (SCHEMES["access"], replace(SCHEMES["personal"], scope=scope.value))
         return annotate(wrapper, *PROBLEMS, errors.InsufficientScope, tokens=tokens)
@@ -71,21 +77,16 @@ def session_required(
             actor = authenticate_request(*types)
             if fresh and not actor.fresh:
                 raise errors.FreshTokenRequired
-            return _call(view, actor, *args, **kwargs)
+            try:
+                return view(actor, *args, **kwargs)
+            except GONE:
+                account.ensure_exists(actor)
+                raise
 
         problems = (*PROBLEMS, errors.FreshTokenRequired) if fresh else PROBLEMS
         return annotate(wrapper, *problems, tokens=tuple(SCHEMES[type_] for type_ in types))
 
     return decorator
-
-
-def _call(view: View, actor: Actor, *args: Any, **kwargs: Any) -> Any:
-    """Call a view. Raises TokenRevoked if it fails since its user was deleted in the meantime."""
-    try:
-        return view(actor, *args, **kwargs)
-    except (errors.NotFound, errors.InvalidCredentials, IntegrityError):
-        account.ensure_exists(actor)
-        raise
 
 
 def refresh_token_required(view: View) -> View:

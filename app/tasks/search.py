@@ -86,7 +86,7 @@ def owner_words(owner_id: int, text: str) -> list[str]:
 
 def stored_words(owner_id: int, title: str, description: str | None) -> str:
     """Return the space-separated words of a task, as ``Task.search_words`` stores them."""
-    return " ".join(owner_words(owner_id, f"{title} {description or ''}"))
+    return " ".join(f"{owner_id}:{word}" for word in words(f"{title} {description or ''}"))
 
 
 def fts5_query(prefixes: Iterable[str]) -> str:
