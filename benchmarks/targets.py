@@ -37,6 +37,8 @@ SETTINGS = {
     "SECRET_KEY": SECRET,
     "WEB_CONCURRENCY": str(WORKERS),
     "THREADS": str(THREADS),
+    # Longer than a walk through the largest table.
+    "ACCESS_TOKEN_MINUTES": "120",
 }
 PRODUCTION = {
     "FLASK_CONFIG": "production",

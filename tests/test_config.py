@@ -263,6 +263,10 @@ def test_production_needs_allow_sqlite_for_sqlite(url):
     ("name", "text"),
     [
         ("PUBLIC_URL", "api.example.com"),
+        ("PUBLIC_URL", "https://api.example.com/b%20c"),
+        ("PUBLIC_URL", "https://api.example.com/bücher"),
+        ("PUBLIC_URL", "https://api.example.com/a//b"),
+        ("PUBLIC_URL", "https://api.example.com/a/../b"),
         ("PUBLIC_URL", "ftp://api.example.com"),
         ("PUBLIC_URL", "https://"),
         ("PUBLIC_URL", "https://api.example.com/?x=1"),

@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 HOST_NAME_RE = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# Other paths would be encoded in links, and decoded in what the server gets.
+PUBLIC_PATH_RE = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 
 def boolean(text: str) -> bool:
@@ -51,6 +53,13 @@ def base_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be a URL such as https://api.example.com")
     return text.strip().rstrip("/")
+
+
+def public_url(text: str) -> str:
+    url = base_url(text)
+    if not PUBLIC_PATH_RE.fullmatch(urlsplit(url).path):
+        raise ValueError("must be a URL whose path has only letters, digits, -, _, ~, . and /")
+    return url
 
 
 def database_url(text: str) -> str:

@@ -54,7 +54,7 @@ TABLE: tuple[tuple[Any, ...], ...] = (
         "PUBLIC_URL",
         None,
         "Base URL of every link in responses and emails, may have a path.",
-        parsers.base_url,
+        parsers.public_url,
     ),
     ("ALLOW_HTTP", False, "Allows a `PUBLIC_URL` with http in production."),
     ("ALLOW_SQLITE", False, "Allows SQLite in production."),
@@ -93,7 +93,12 @@ TABLE: tuple[tuple[Any, ...], ...] = (
         parsers.non_negative_integer,
     ),
     ("TRUSTED_HOSTS", None, "Accepted `Host` headers; all by default.", parsers.host_names),
-    ("CORS_ORIGINS", None, "Origins allowed by CORS, or `*` for all.", parsers.origins),
+    (
+        "CORS_ORIGINS",
+        None,
+        "Origins allowed by CORS, or `*` for all; not in production.",
+        parsers.origins,
+    ),
     ("CORS_ALLOW_HEADERS", HEADERS, "Request headers allowed by CORS.", parsers.header_names),
     ("AUDIT_DAYS", 365, "Retention of audit events in days."),
     (

@@ -111,7 +111,8 @@ def purge(*, days: int) -> int:
     """Delete jobs that finished, or were created and never finished, so many days ago."""
     limit = clock.now() - timedelta(days=days)
     is_expired = or_(Job.finished_at < limit, Job.finished_at.is_(None) & (Job.created_at < limit))
-    batch = select(Job.id).where(is_expired).limit(PURGE_BATCH_SIZE)
+    # The deletion of a user locks its jobs in an order of its own.
+    batch = for_update(select(Job.id).where(is_expired).limit(PURGE_BATCH_SIZE), skip_locked=True)
     total = 0
     while deleted := _delete(batch):
         total += deleted
