@@ -28,7 +28,7 @@ CHECK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Figures:
-    """What clients saw; ``recovery`` is the time from the end of the freeze to a success."""
+    """Figures of the clients; ``recovery`` is the time from the end of the freeze to a success."""
 
     statuses: Counter[int]
     longest_request: float

@@ -33,7 +33,7 @@ class CircuitBreaker:
     """
 
     def __init__(self, timeout: float) -> None:
-        # An attempt pings, and then connects anew.
+        # An attempt pings, and then connects again.
         self._attempt_seconds = 2 * timeout
         self._lock = Lock()
         self._next_attempt: float | None = None

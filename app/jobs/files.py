@@ -58,7 +58,7 @@ def open_file(job_id: int, file: JobFile) -> IO[bytes]:
 
 
 def reopen(content: IO[bytes]) -> IO[bytes]:
-    """Return a reader of a file from its start, which does not close the file with itself."""
+    """Return a reader of a file from its start; closing the reader leaves the file open."""
     content.seek(0)
     return io.BufferedReader(_PieceReader(_split(content)), PIECE_SIZE)
 

@@ -27,7 +27,7 @@ class JobDeleted(Exception):
 def checkpoint() -> Iterator[None]:
     """Commit the changes of the block and renew the lease of the job.
 
-    Raises LeaseLost if another worker has taken over the job, JobDeleted if it is gone.
+    Raises LeaseLost if another worker has taken over the job, JobDeleted if it was deleted.
     """
     renew_lease()
     if not lock_owner(current_message.get().payload["job_id"]):

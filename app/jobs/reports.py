@@ -1,4 +1,4 @@
-"""What becomes of the rows of a file: tasks, or entries of a report."""
+"""Rows of a file, read and validated: tasks to create, and entries of the report."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -91,7 +91,7 @@ def assert_acceptable(response, route, status):
     if response.status_code == 401 and route.schemes:
         assert_problem(response, 401, "token_revoked")
     elif response.status_code != status:
-        # Credentials and emailed tokens of a user who is gone.
+        # Credentials and emailed tokens of a deleted user.
         assert not route.schemes
         assert response.status_code in {401, 422}, response.text
 
@@ -111,7 +111,7 @@ def check_route(world, route, account, status, number, victim):
 
 
 def callers(world, route):
-    """Yield who may call the route and whom to delete meanwhile, with the status of the call."""
+    """Yield the caller and the user to delete, with the expected status of the call."""
     for account in (world.ada, world.admin):
         world.restore()
         response = world.call(route, account, token=world.session_token(route, account))

@@ -1,4 +1,4 @@
-"""What the processes of the server write to their output."""
+"""The output of the server's processes."""
 
 import json
 import os

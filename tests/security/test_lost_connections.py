@@ -101,7 +101,7 @@ def check(call, number, log):
         try:
             response = call.send(body)
         except DBAPIError:
-            # After the status was sent, only the log can tell.
+            # The status is sent already, so the error is only in the log.
             assert call.route.path.endswith("/result")
             assert any("A response was cut off. request_id=" in line for line in log)
             return interruption.happened

@@ -1,4 +1,4 @@
-"""Which tool has written a file, by the beginning of its content."""
+"""Detection of the tool that wrote a file, from the beginning of its content."""
 
 import csv
 from collections.abc import Mapping

@@ -31,7 +31,7 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Outline:
-    """What the start of a JSON file tells: whether it is an array, and names of members."""
+    """The start of a JSON file: whether it is an array, and the names of members."""
 
     is_array: bool
     names: Sequence[str]
