@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from benchmarks.server import Client, Server, started
 
 CLIENTS = 16
 PARALLEL_LOGINS = 64
 LOGIN_SHARE = 0.02
+WRITE_SHARE = 0.15
 PASSWORD = "correct horse battery"  # noqa: S105  # of users of a temporary database
 MIB = 1024
 
@@ -66,15 +68,25 @@ def send(server: Server, requests: int, number: int) -> None:
     rng = random.Random(number)
     with Client(server.port) as client:
         client.log_in(**user(number))
-        for turn in range(requests):
+        task = expect(client, "POST", "/tasks", {"title": "First task"})
+        for turn in range(requests - 2):
             if rng.random() < LOGIN_SHARE:
                 client.log_in(**user(number))
-            elif rng.random() < 0.3:
-                _, task = client.call("POST", "/tasks", {"title": f"Task {turn}"})
-                client.call("PATCH", f"/tasks/{task['id']}", {"status": "completed"})
+            elif rng.random() < WRITE_SHARE:
+                task = expect(client, "POST", "/tasks", {"title": f"Task {turn}"})
+            elif rng.random() < WRITE_SHARE:
+                task = expect(client, "PATCH", f"/tasks/{task['id']}", {"title": f"Again {turn}"})
             else:
                 query = rng.choice(("", "?limit=10", "?q=task", "?status=completed", "?sort=title"))
-                client.call("GET", f"/tasks{query}")
+                expect(client, "GET", f"/tasks{query}")
+
+
+def expect(client: Client, method: str, path: str, body: Any = None) -> Any:
+    """Return the body of a successful response."""
+    status, content = client.call(method, path, body)
+    if status >= 400:
+        raise SystemExit(f"{method} {path}: {status} {content}")
+    return content
 
 
 def log_in_once(server: Server) -> None:

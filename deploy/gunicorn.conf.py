@@ -100,9 +100,10 @@ def post_worker_init(worker: Any) -> None:
     stop: Any = signal.getsignal(signal.SIGTERM)
 
     def stop_listening(number: int, frame: Any) -> None:
-        stop(number, frame)
-        # In the event loop of the worker, because a signal may interrupt it anywhere.
-        worker.method_queue.defer(close_listeners, worker)
+        if worker.alive:
+            stop(number, frame)
+            # In the event loop of the worker, because a signal may interrupt it anywhere.
+            worker.method_queue.defer(close_listeners, worker)
 
     signal.signal(signal.SIGTERM, stop_listening)
 
