@@ -28,9 +28,10 @@ def main() -> None:
             upgrade(directory=str(ROOT / "migrations"))
     except click.ClickException as error:
         sys.exit(str(error))
-    address = app.config["PUBLIC_URL"]
-    print(f"The API is at {address}/api/v1, its documentation at {address}/docs.", flush=True)  # noqa: T201
-    print("Ctrl-C stops it.", flush=True)  # noqa: T201
+    if app.config["LOG_FORMAT"] == "text":
+        address = app.config["PUBLIC_URL"]
+        print(f"The API is at {address}/api/v1, its documentation at {address}/docs.")  # noqa: T201
+        print("Ctrl-C stops it.", flush=True)  # noqa: T201
     os.execv(  # noqa: S606  # signals must reach gunicorn
         sys.executable,
         [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *sys.argv[1:]],
