@@ -40,7 +40,7 @@ class CircuitBreaker:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Run a first statement. Raises psycopg.OperationalError if it has no chance."""
+        """Ping or connect. Raises psycopg.OperationalError while another attempt waits."""
         with self._lock:
             is_open = self._next_attempt is not None
             if self._next_attempt is not None:

@@ -48,6 +48,8 @@ def read_document_as_yaml() -> Response:
 @pages.get("/")
 def index() -> Response:
     """Render links to all pages."""
+    if not _prefers_json():
+        return _page("index.html", problems=all_problems())
     links = {
         "docs": url_for("site.docs"),
         "redoc": url_for("site.redoc"),
@@ -55,14 +57,12 @@ def index() -> Response:
         "openapi_yaml": url_for("openapi.read_document_as_yaml"),
     }
     problems = {cls.code: url_for("site.problem", code=cls.code) for cls in all_problems()}
-    if _prefers_json():
-        return _json(
-            name=current_app.config["API_TITLE"],
-            version=current_app.config["API_VERSION"],
-            **{name: _absolute(path) for name, path in links.items()},
-            problems={code: _absolute(path) for code, path in problems.items()},
-        )
-    return _page("index.html", links=links, problems=all_problems())
+    return _json(
+        name=current_app.config["API_TITLE"],
+        version=current_app.config["API_VERSION"],
+        **{name: _absolute(path) for name, path in links.items()},
+        problems={code: _absolute(path) for code, path in problems.items()},
+    )
 
 
 @pages.get("/problems/<code>")
@@ -101,6 +101,12 @@ def asset(name: str) -> Response:
     if name not in assets.FILES:
         raise NotFound
     return assets.load(name).response()
+
+
+@pages.app_template_global()
+def public_path(endpoint: str, **values: Any) -> str:
+    """Return the path of an endpoint, below that of PUBLIC_URL."""
+    return f"{current_app.config['PUBLIC_PATH']}{url_for(endpoint, **values)}"
 
 
 def _absolute(path: str) -> str:

@@ -14,7 +14,7 @@ RUNNERS = {JobKind.export: exports.run, JobKind.import_: imports.run}
 
 
 def run(job_id: int) -> None:
-    """Run a job, unless it is finished or was deleted with its owner, perhaps in the middle."""
+    """Run a job, unless it is finished. It may be deleted with its owner at any time."""
     job = _unfinished(job_id)
     if job is None:
         return

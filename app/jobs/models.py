@@ -54,8 +54,8 @@ class JobFile(StrEnum):
 class Job(Model):
     """An export or import.
 
-    ``done`` of ``total`` rows are processed, of which ``refused`` were invalid and ``skipped`` no
-    tasks; ``not_read`` counts the rows by the names of what they had beyond a task.
+    ``done`` of ``total`` rows are processed, of which ``refused`` were invalid and ``skipped`` were
+    not tasks. ``not_read`` is the number of rows by the name of each part that was not imported.
     ``result_bytes`` is the length of the result file, if there is one.
     """
 

@@ -66,20 +66,24 @@ class Batch:
 
 @dataclass
 class Summary:
-    """The counts of all rows, and the first of each kind."""
+    """The counts of all rows, and the first rows of each kind."""
 
     created: int = 0
     refused: int = 0
     skipped: int = 0
     not_read: NotRead = field(default_factory=NotRead)
-    tasks: list[Mapping[str, Any]] = field(default_factory=list)
-    entries: Batch = field(default_factory=Batch)
+    first: Batch = field(default_factory=Batch)
     complete: bool = True
+
+    @property
+    def tasks(self) -> list[Mapping[str, Any]]:
+        """The first tasks."""
+        return self.first.tasks
 
     @property
     def rows(self) -> list[Entry]:
         """The first refused and skipped rows."""
-        return self.entries.entries
+        return self.first.entries
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch."""
@@ -87,9 +91,9 @@ class Summary:
         self.refused += len(batch.refused)
         self.skipped += len(batch.skipped)
         self.not_read.merge(batch.not_read)
-        _fill(self.tasks, batch.tasks)
-        _fill(self.entries.refused, batch.refused)
-        _fill(self.entries.skipped, batch.skipped)
+        _fill(self.first.tasks, batch.tasks)
+        _fill(self.first.refused, batch.refused)
+        _fill(self.first.skipped, batch.skipped)
 
 
 def read_batches(

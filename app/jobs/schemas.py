@@ -114,7 +114,7 @@ JobPageSchema = page_of(JobSchema)
 class ReportEntrySchema(ma.Schema):
     """A row that was not imported: its number, the number of its first line, and why.
 
-    ``errors`` are those of a refused row; ``skipped`` is what a row is that is no task.
+    ``errors`` are those of a refused row; ``skipped`` says what a row is that is not a task.
     """
 
     class Meta:
@@ -142,7 +142,7 @@ REPORT_EXAMPLE = {
 class ResultSchema(ma.Schema):
     """``tasks`` of an export, or the report of an import.
 
-    ``not_read`` names what the file has beyond tasks, with the number of rows that have it.
+    ``not_read`` names the parts that were not imported, with the number of rows that have them.
     """
 
     class Meta:

@@ -1,7 +1,7 @@
 """The interface of file formats, and what their readers share.
 
 Readers raise a problem if the file is unreadable, RowError if a single row is invalid, and
-RowSkipped if a row is no task.
+RowSkipped if a row is not a task.
 """
 
 import codecs
@@ -21,12 +21,10 @@ OpenFile = Callable[[], IO[bytes]]
 
 # Longer than any task.
 MAX_ROW_LENGTH = 1024 * 1024
-# Limits of the names in ``NotRead``. Names beyond are counted together.
+# Limits of the names in ``NotRead``. Further names are counted together.
 MAX_NAMES = 200
 MAX_NAME_LENGTH = 100
 OTHER_NAMES = "(others)"
-# Values that say no more than that a cell or member was not used.
-UNUSED_CELLS = frozenset({"", "0", "N", "None", "false"})
 
 UTF_8, UTF_16 = "utf-8-sig", "utf-16"
 ENCODING_NAMES = {UTF_8: "UTF-8", UTF_16: "UTF-16"}
@@ -94,8 +92,8 @@ class RowError(Exception):
         self.errors = [field_error(detail, field) for field in fields or [""]]
 
 
-class RowSkipped(Exception):  # it is no error
-    """A row is no task, but something else that the format has."""
+class RowSkipped(Exception):
+    """A row is not a task, but for example a section or an event."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)

@@ -11,7 +11,6 @@ from io import StringIO
 from typing import IO, Any
 
 from app.jobs.formats.base import (
-    UNUSED_CELLS,
     Fields,
     LineReader,
     NotRead,
@@ -23,6 +22,8 @@ from app.jobs.formats.base import (
 )
 from app.jobs.schemas import COLUMNS, READ_ONLY
 
+# Cells of other tools that stand for no value.
+UNUSED_CELLS = frozenset({"", "0", "N", "None", "false"})
 # The names of the columns, and the cells of a row.
 RawCells = tuple[Sequence[str], Sequence[str]]
 

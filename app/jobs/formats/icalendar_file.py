@@ -230,11 +230,11 @@ def _priority(properties: Mapping[str, Any]) -> str:
 
 
 def _lost(properties: Mapping[str, Any]) -> set[str]:
-    """Return the properties that decide about the status, if they say more than that."""
-    lost = {"COMPLETED"} & properties.keys()
-    return (
-        lost if properties.get("PERCENT-COMPLETE", 0) in {0, 100} else lost | {"PERCENT-COMPLETE"}
-    )
+    """Return the properties of which only the meaning for the status is read."""
+    lost = properties.keys() & {"COMPLETED"}
+    if properties.get("PERCENT-COMPLETE", 0) not in {0, 100}:
+        lost.add("PERCENT-COMPLETE")
+    return lost
 
 
 def _due(properties: Mapping[str, Any], zone: Zone | None, default_zone: str) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Component:
             raise row_too_long(number)
 
 
-# Tells by the name of a component, the level of a line in it (1 for its own) and the name of the
-# line whether the line is read.
+# Decides whether a line is read, from the name of its component, its level (1 is directly in the
+# component) and its own name.
 IsRead = Callable[[str, int, str], bool]
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from app.api.parsing import parse_json
 from app.errors import MalformedJson
-from app.jobs.formats.base import Fields, NotRead, OpenFile, Row, RowError, Task, open_text
+from app.jobs.formats.base import Fields, NotRead, OpenFile, Row, RowError, Task
 from app.jobs.formats.json_walker import EACH, JsonWalker
 from app.jobs.schemas import READ_ONLY
 
@@ -16,8 +16,8 @@ class JsonReader:
     """Reads tasks from JSON; each is parsed as strictly as a request body."""
 
     def rows(self, open_file: OpenFile, outside: NotRead) -> Iterator[Row]:
-        path = ("tasks", EACH) if begins_with_object(open_file) else (EACH,)
-        yield from JsonWalker(open_file()).rows(path)
+        walker = JsonWalker(open_file())
+        yield from walker.rows(("tasks", EACH) if walker.is_object() else (EACH,))
 
     def fields(self, raw: bytes, time_zone: str) -> Fields:
         task = parse_object(raw)
@@ -47,14 +47,3 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(element, dict):
         raise RowError("Must be an object.")
     return element
-
-
-def begins_with_object(open_file: OpenFile) -> bool:
-    """Return whether a JSON file is an object, as far as its first character says."""
-    text = open_text(open_file())
-    try:
-        while (char := text.read(1)) and char in " \t\r\n":
-            pass
-    except UnicodeDecodeError:
-        return False
-    return char == "{"

@@ -12,6 +12,7 @@ from app.jobs.formats.base import (
     OpenFile,
     Row,
     RowError,
+    due_at,
     encoding_of,
     require_known,
 )
@@ -70,7 +71,7 @@ class JsonToolReader:
 
 
 def is_used(value: Any) -> bool:
-    """Return whether a member has a value, and not only one that stands for none."""
+    """Return whether a member has a value that says something."""
     return bool(value) and value != NO_TIME
 
 
@@ -91,8 +92,14 @@ def time_of(item: Item, name: str) -> datetime | None:
         raise RowError("Must be an ISO 8601 date or time.", name) from None
 
 
+def due_of(item: Item, name: str, time_zone: str) -> Mapping[str, Any]:
+    """Return the fields of a due time, or none. Raises RowError."""
+    due = time_of(item, name)
+    return due_at(due, None, time_zone, f"{name} is out of range.") if due else {}
+
+
 def choice_of(item: Item, name: str, choices: Mapping[Any, str]) -> str:
-    """Return what stands for the value of a member. Raises RowError for an unknown value."""
+    """Return the choice for the value of a member. Raises RowError for an unknown value."""
     value = item.get(name)
     choice = choices.get(value) if isinstance(value, str | int | None) else None
     if choice is None:

@@ -23,7 +23,7 @@ EACH = "[]"
 SPACE = re.compile(r"[ \t\r\n]*")
 # Only syntax matters here; Python would reject integers of thousands of digits.
 DECODER = json.JSONDecoder(parse_int=str)
-# Levels of a skipped value that may be longer than what fits into memory.
+# Levels of a skipped value that are read item by item, because the value may be very long.
 SKIPPED_LEVELS = 3
 TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
@@ -43,6 +43,10 @@ class JsonWalker:
         self._buffer = ""
         self._position = 0
         self._line = 1
+
+    def is_object(self) -> bool:
+        """Return whether the file begins like an object."""
+        return self._peek() == "{"
 
     def rows(self, path: Sequence[str]) -> Iterator[Row]:
         """Yield the elements. Raises MalformedJson, or ValidationFailed for another structure."""
@@ -109,7 +113,7 @@ class JsonWalker:
         self._skip(SKIPPED_LEVELS)
 
     def _skip(self, levels: int) -> None:
-        """Skip a value, at whose upper levels only one item is in memory."""
+        """Skip a value; at its upper ``levels``, only one item at a time is in memory."""
         char = self._peek()
         if levels == 0 or char not in {"[", "{"}:
             self._consume(self._find_end())

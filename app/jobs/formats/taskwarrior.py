@@ -7,14 +7,14 @@ are skipped: its occurrences are tasks of their own.
 from collections.abc import Mapping
 from typing import Any
 
-from app.jobs.formats.base import RowError, RowSkipped, due_at, paragraphs
+from app.jobs.formats.base import RowError, RowSkipped, paragraphs
 from app.jobs.formats.json_tool import (
     Item,
     JsonToolReader,
     Outline,
     choice_of,
+    due_of,
     text_of,
-    time_of,
 )
 from app.jobs.formats.json_walker import EACH
 from app.tasks.models import Status
@@ -44,13 +44,12 @@ def convert(item: Item, time_zone: str) -> Mapping[str, Any]:
         raise RowSkipped(f"{status} task")
     if status == Status.pending and item.get("start"):
         status = Status.in_progress
-    due = time_of(item, "due")
     return {
+        **due_of(item, "due", time_zone),
         "title": text_of(item, "description"),
         "description": paragraphs(*_annotations(item)),
         "status": status,
         "priority": choice_of(item, "priority", PRIORITIES),
-        **(due_at(due, None, time_zone, "due is out of range.") if due else {}),
     }
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.jobs.formats.base import RowSkipped, due_at
-from app.jobs.formats.json_tool import Item, JsonToolReader, Outline, text_of, time_of
+from app.jobs.formats.base import RowSkipped
+from app.jobs.formats.json_tool import Item, JsonToolReader, Outline, due_of, text_of
 from app.jobs.formats.json_walker import EACH
 from app.tasks.models import Status
 
@@ -32,12 +32,11 @@ def convert(item: Item, time_zone: str) -> Mapping[str, Any]:
         raise RowSkipped("archived card")
     if item.get("isTemplate"):
         raise RowSkipped("card template")
-    due = time_of(item, "due")
     return {
+        **due_of(item, "due", time_zone),
         "title": text_of(item, "name"),
         "description": text_of(item, "desc") or None,
         "status": Status.completed if item.get("dueComplete") else Status.pending,
-        **(due_at(due, None, time_zone, "due is out of range.") if due else {}),
     }
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.jobs.formats.base import due_at
 from app.jobs.formats.json_tool import (
     Item,
     JsonToolReader,
     Outline,
     choice_of,
+    due_of,
     text_of,
-    time_of,
 )
 from app.jobs.formats.json_walker import EACH
 from app.tasks.models import Status
@@ -40,13 +39,12 @@ PRIORITIES = {
 
 def convert(item: Item, time_zone: str) -> Mapping[str, Any]:
     """Return the fields of a task."""
-    due = time_of(item, "due_date")
     return {
+        **due_of(item, "due_date", time_zone),
         "title": text_of(item, "title"),
         "description": text_of(item, "description") or None,
         "status": Status.completed if item.get("done") else Status.pending,
         "priority": choice_of(item, "priority", PRIORITIES),
-        **(due_at(due, None, time_zone, "due_date is out of range.") if due else {}),
     }
 
 
