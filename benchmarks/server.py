@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from uuid import uuid4
 
 import orjson
 import psycopg
+
+from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SECONDS = 60
@@ -65,9 +66,7 @@ class Server:
     def __init__(self, database_url: str, instance: str, settings: Mapping[str, str]) -> None:
         self.database_url = database_url
         self.log = Path(instance) / "server.log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.environ = os.environ | {
             "DATABASE_URL": database_url,
             "INSTANCE_PATH": instance,

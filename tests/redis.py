@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from benchmarks.ports import free_port
+
 needs_redis = pytest.mark.skipif(
     not shutil.which("redis-server") and "NO_SKIPS" not in os.environ, reason="needs redis-server"
 )
@@ -20,9 +22,7 @@ class Redis:
     """A server without persistence: a restart deletes all data."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:

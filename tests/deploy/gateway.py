@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.ports import free_port
 from benchmarks.server import ROOT, Server, new_database
 
 NGINX = ROOT / "deploy" / "nginx"
@@ -29,12 +30,6 @@ NAME = "localhost"
 needs_nginx = pytest.mark.skipif(
     not shutil.which("nginx") and "NO_SKIPS" not in os.environ, reason="needs nginx"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def certify(folder: Path) -> None:

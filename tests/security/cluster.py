@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.ports import free_port
 from benchmarks.server import children
 
 OWNER = "postgres"
@@ -30,9 +30,7 @@ class Cluster:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder = programs, folder
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            self.port: int = unused.getsockname()[1]
+        self.port = free_port()
         self.url = f"postgresql://{OWNER}@127.0.0.1:{self.port}/{OWNER}"
         # PostgreSQL refuses to run as root.
         self.user = OWNER if os.geteuid() == 0 else None
