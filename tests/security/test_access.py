@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.security.calls import PUBLIC
 
+UPDATE = "UPDATE_DOCS=1 pytest tests/security/test_access.py"
 ACCESS = ROOT / "docs" / "access.md"
 HEAD = """\
 # Who may call what
@@ -69,7 +70,7 @@ def test_access_table_is_up_to_date(world):
     document = HEAD + "\n".join(lines) + "\n"
     if os.environ.get("UPDATE_DOCS"):
         ACCESS.write_text(document)
-    assert document == ACCESS.read_text()
+    assert document == ACCESS.read_text(), f"review and commit what this writes: {UPDATE}"
 
 
 def rows():
@@ -80,7 +81,8 @@ def rows():
 
 def test_access_table_has_no_unexpected_access():
     table = dict(rows())
-    assert {name for name, statuses_of in table.items() if statuses_of["none"] < 400} == PUBLIC
+    public = {name for name, statuses_of in table.items() if statuses_of["none"] < 400}
+    assert public == PUBLIC, "protect the routes, or add them to PUBLIC in tests/security/calls.py"
     assert all(len(set(table[name].values())) == 1 for name in PUBLIC)
     for name, statuses_of in table.items():
         if name not in PUBLIC:
